@@ -1,0 +1,221 @@
+"""Order, gathering and preparation of batches, from data that stays in memory."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from striate import datasets
+from striate.augmentation import augment
+from striate.datasets.sets import Part
+from striate.errors import UsageError
+from striate.figures import figure_extent
+from striate.preparation import InputSpec, fit, normalize, to_unit
+from striate.randomness import hashes, order
+from striate.recipes import Recipe
+
+LEAST_STEPS_PER_EPOCH = 20
+LEAST_STEPS = 1200
+
+
+class Batch(NamedTuple):
+    """What one step sees: places in the training set, ``(N, C, H, W)`` images, ``(N,)`` targets."""
+
+    indices: Tensor
+    images: Tensor
+    targets: Tensor
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a run learns from: the part that trains, and the part that choices are made on."""
+
+    training: Part
+    validation: Part | None
+    value_range: tuple[float, float]
+    classes: tuple[str, ...]
+    fingerprint: str
+    source: str
+
+
+def load_training_data(recipe: Recipe, data_dir: Path | None = None) -> TrainingData:
+    """Read a recipe's training and validation part, given or held out; never the test part.
+
+    Raises:
+        UsageError: There is no set of that name.
+        DataError: The set's files cannot be had or read.
+    """
+    images = datasets.load(recipe.data, data_dir=data_dir, parts=("train", "validation"))
+    training, validation = images.parts["train"], images.parts.get("validation")
+    if recipe.validation == 0:
+        validation = None
+    elif validation is None:
+        training, validation = hold_out(training, recipe.validation, recipe.seed)
+    return TrainingData(
+        training,
+        validation,
+        images.value_range,
+        images.classes,
+        images.fingerprint(),
+        images.source,
+    )
+
+
+def hold_out(part: Part, share: float, seed: int) -> tuple[Part, Part]:
+    """Split a part in two, class by class: what stays for training, what validates.
+
+    Args:
+        part: The images to split.
+        share: Share of each class that validates, in [0, 1); at least one image of each
+            class that has two or more.
+        seed: Which images they are depends on this and on their places alone.
+
+    Example:
+        >>> part = Part(torch.zeros(10, 1, 4, 4), torch.tensor([0] * 6 + [1] * 4))
+        >>> training, validation = hold_out(part, 0.5, seed=0)
+        >>> validation.targets.tolist()
+        [0, 0, 0, 1, 1]
+    """
+    keys = hashes(seed, 0, torch.arange(len(part.targets)), "hold out", 1)[:, 0]
+    held = torch.zeros(len(part.targets), dtype=torch.bool)
+    for target in torch.unique(part.targets):
+        places = (part.targets == target).nonzero()[:, 0]
+        count = min(max(1, round(share * len(places))), len(places) - 1)
+        held[places[keys[places].argsort(stable=True)[:count]]] = True
+    return (
+        Part(part.images[~held], part.targets[~held]),
+        Part(part.images[held], part.targets[held]),
+    )
+
+
+def input_spec(
+    images: Tensor, value_range: tuple[float, float], input_shape: Sequence[int], recipe: Recipe
+) -> InputSpec:
+    """Decide once, from the training images, how every image will meet the network.
+
+    Args:
+        images: ``(N, C, H, W)``, the training images as stored.
+        value_range: Stored values that mean black and white.
+        input_shape: Channels, height and width of the network's default input.
+        recipe: Its ``image_size`` and ``input_range`` overrule what the images say.
+
+    Raises:
+        UsageError: ``image_size`` is larger than the network's input.
+    """
+    channels, *own = images.shape[1:]
+    wanted = tuple(input_shape[1:])
+    size = tuple(own) if recipe.image_size is None else (recipe.image_size,) * len(wanted)
+    if recipe.image_size is None and not all(
+        w / 2 <= s <= w for s, w in zip(size, wanted, strict=True)
+    ):
+        size = wanted
+    if any(s > w for s, w in zip(size, wanted, strict=True)):
+        raise UsageError(
+            f"image_size is {recipe.image_size}, but {recipe.network} reads "
+            f"{'x'.join(map(str, wanted))}; choose at most {min(wanted)}"
+        )
+    if recipe.input_range is None:
+        mean, std = _mean_and_deviation(images, value_range)
+    else:
+        low, high = recipe.input_range
+        mean, std = (-low / (high - low),) * channels, (1 / (high - low),) * channels
+    border = torch.cat(
+        [images[..., 0, :], images[..., -1, :], images[..., 0], images[..., -1]], dim=2
+    )
+    background = tuple(
+        to_unit(border[:, channel].flatten().median(), value_range).item()
+        for channel in range(channels)
+    )
+    sample = images[:: max(1, len(images) // 1000)]
+    return InputSpec(
+        channels=channels,
+        image_size=size,
+        input_size=wanted,
+        mean=mean,
+        std=std,
+        background=background,
+        figure_extent=figure_extent(to_unit(sample, value_range), background),
+    )
+
+
+def _mean_and_deviation(
+    images: Tensor, value_range: tuple[float, float]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Measure each channel in [0, 1]; a constant channel gets deviation 1."""
+    low, high = value_range
+    means, deviations = [], []
+    for channel in images.unbind(dim=1):
+        if images.dtype == torch.uint8:
+            counts = torch.bincount(channel.flatten(), minlength=256).double()
+            values = torch.arange(len(counts), dtype=torch.float64)
+            mean = (counts * values).sum() / counts.sum()
+            variance = (counts * (values - mean) ** 2).sum() / counts.sum()
+        else:
+            variance, mean = torch.var_mean(channel.double(), correction=0)
+        means.append(((mean - low) / (high - low)).item())
+        deviations.append((variance.sqrt() / (high - low)).item() or 1.0)
+    return tuple(means), tuple(deviations)
+
+
+def prepare(images: Tensor, value_range: tuple[float, float], spec: InputSpec) -> Tensor:
+    """Bring stored images to the form that the network reads, without augmentation."""
+    return normalize(fit(to_unit(images, value_range), spec), spec)
+
+
+def training_batches(
+    part: Part,
+    value_range: tuple[float, float],
+    spec: InputSpec,
+    recipe: Recipe,
+    epoch: int,
+    *,
+    first_step: int = 0,
+) -> Iterator[Batch]:
+    """Give an epoch's batches: every image once, in the order of (seed, epoch), augmented.
+
+    Args:
+        part: The training images and targets, on the device where batches are wanted.
+        value_range: Stored values that mean black and white.
+        spec: The network's input.
+        recipe: Batch size, seed and augmentation.
+        epoch: Counted from 0.
+        first_step: Steps of this epoch that are already done and are left out.
+    """
+    places = order(recipe.seed, epoch, len(part.targets))
+    for indices in torch.split(places, recipe.batch_size)[first_step:]:
+        indices = indices.to(part.images.device)
+        images = fit(to_unit(part.images[indices], value_range), spec)
+        images = augment(images, recipe, epoch, indices)
+        yield Batch(indices, normalize(images, spec), part.targets[indices])
+
+
+def sized(recipe: Recipe, given: Collection[str], num_images: int) -> Recipe:
+    """Adapt batch size and epochs to a small set, unless they were given.
+
+    An epoch then has at least 20 steps, and the run at least 1,200.
+
+    Args:
+        recipe: The recipe with its network's values.
+        given: Names of the fields that the user chose.
+        num_images: Size of the training part.
+
+    Example:
+        >>> recipe = sized(Recipe(network="lenet5", data="digits"), [], 1197)
+        >>> recipe.batch_size, recipe.epochs
+        (59, 58)
+    """
+    changes = {}
+    if "batch_size" not in given:
+        changes["batch_size"] = max(1, min(recipe.batch_size, num_images // LEAST_STEPS_PER_EPOCH))
+    if "epochs" not in given:
+        steps = steps_per_epoch(num_images, changes.get("batch_size", recipe.batch_size))
+        changes["epochs"] = max(recipe.epochs, -(-LEAST_STEPS // steps))
+    return recipe.replace(**changes)
+
+
+def steps_per_epoch(num_images: int, batch_size: int) -> int:
+    """Count the steps of an epoch; the last may have fewer images."""
+    return -(-num_images // batch_size)

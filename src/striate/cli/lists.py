@@ -1,0 +1,107 @@
+"""`striate models`, `datasets` and `describe`: what there is, and what it counts."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import striate
+from striate.cli.options import Json, print_rich, print_table
+from striate.datasets import DATASETS
+from striate.errors import UsageError
+from striate.models import NETWORKS, RECIPES, find_network
+
+
+def models(as_json: Json = False) -> None:
+    """List the networks and the shipped recipes."""
+    if as_json:
+        networks = {
+            name: {
+                "paper": network.paper,
+                "title": network.title,
+                "input_shape": network.input_shape,
+                "num_classes": network.num_classes,
+                "recipe": network.recipe,
+            }
+            for name, network in NETWORKS.items()
+        }
+        print(json.dumps({"networks": networks, "recipes": sorted(RECIPES)}, indent=1))
+        return
+    rows = [
+        (name, "×".join(map(str, network.input_shape)), network.paper, network.title)
+        for name, network in NETWORKS.items()
+    ]
+    print_table(("network", "input", "paper", "what it is"), rows)
+    print(f"\nrecipes (--recipe NAME): {', '.join(sorted(RECIPES))}")
+
+
+def datasets(as_json: Json = False) -> None:
+    """List the data sets that have a name."""
+    if as_json:
+        sets = {
+            name: {
+                "title": named.title,
+                "image_shape": named.image_shape,
+                "classes": named.classes,
+                "parts": dict(named.parts),
+                "source": named.source,
+                "licence": named.licence,
+            }
+            for name, named in DATASETS.items()
+        }
+        print(json.dumps(sets, indent=1))
+        return
+    rows = [
+        (
+            name,
+            "×".join(map(str, named.image_shape)),
+            str(len(named.classes)),
+            " + ".join(f"{size:,}" for size in named.parts.values()),
+            named.title,
+        )
+        for name, named in DATASETS.items()
+    ]
+    print_table(("set", "images", "classes", "train + … + test", "what it is"), rows)
+
+
+def describe(
+    network: Annotated[str, typer.Argument(help="Name of a network, or a run folder.")],
+    input_shape: Annotated[
+        str | None, typer.Option("--input", help="Channels, height and width, as 1x32x32.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Count a network layer by layer: parameters, connections, multiply-adds, receptive fields."""
+    from striate.describing import describe_table
+    from striate.tracing import trace
+
+    if (Path(network) / "recipe.yaml").exists():
+        run = striate.Run(network)
+        built = run.network()
+        shape: tuple[int, ...] = (run.spec.channels, *run.spec.input_size)
+    else:
+        shape = find_network(network).input_shape
+        built = striate.build(network)
+    if input_shape is not None:
+        shape = _shape(input_shape)
+        if not (Path(network) / "recipe.yaml").exists():
+            built = striate.build(network, in_channels=shape[0])
+    try:
+        traced = trace(built, shape)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if as_json:
+        print(json.dumps({"network": network, **traced.to_dict()}, indent=1))
+    else:
+        print_rich(describe_table(traced, network))
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    try:
+        shape = tuple(int(side) for side in text.lower().replace("×", "x").split("x"))
+    except ValueError:
+        shape = ()
+    if len(shape) < 2 or min(shape) < 1:
+        raise UsageError(f"--input is {text!r}; write channels, height and width as 3x224x224")
+    return shape

@@ -1,0 +1,36 @@
+"""Options that several commands share, and how they print."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Folder in which named data sets are looked for first."),
+]
+Device = Annotated[
+    str, typer.Option("--device", help="cpu, cuda, or auto for the GPU where there is one.")
+]
+
+
+def print_rich(renderable: Any) -> None:
+    """Print a table on stdout, as wide as the terminal."""
+    from rich.console import Console
+
+    Console().print(renderable)
+
+
+def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """Print rows under a header, numbers to the right."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in header:
+        numeric = name in ("classes", "examples", "correct", "precision", "recall", "F1")
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    print_rich(table)

@@ -1,0 +1,104 @@
+"""`striate evaluate` and `predict`: a run put to use."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import striate
+from striate.cli.options import DataDir, Device, Json, print_rich, print_table
+from striate.errors import DataError, UsageError
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    data: Annotated[
+        str | None, typer.Option("--data", help="Another set with the same classes.")
+    ] = None,
+    data_dir: DataDir = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Measure a run on the test part of its data; reports go into the run folder."""
+    evaluation = striate.evaluate(striate.Run(run), data, data_dir=data_dir, device=device)
+    if as_json:
+        print(json.dumps(evaluation, indent=1))
+        return
+    low, high = evaluation["accuracy_interval_95"]
+    print(
+        f"{evaluation['network']} on {evaluation['data']}: {100 * evaluation['accuracy']:.2f} % of "
+        f"{evaluation['examples']:,} test images right "
+        f"(95 % interval {100 * low:.1f} to {100 * high:.1f})"
+    )
+    per_class = evaluation["per_class"]
+    worst = sorted(
+        (name for name, values in per_class.items() if values["recall"] is not None),
+        key=lambda name: per_class[name]["recall"],
+    )
+    shown = list(per_class) if len(per_class) <= 20 else worst[:10]
+    print_table(
+        ("class", "examples", "correct", "precision", "recall", "F1"),
+        [(name, *_figures(per_class[name])) for name in shown],
+    )
+    if len(shown) < len(per_class):
+        print(f"the {len(shown)} classes with the lowest recall of {len(per_class)}")
+    print(f"see {run}/mistakes.html, confusion.svg, result.png, evaluation.json", file=sys.stderr)
+
+
+def _figures(values: dict[str, Any]) -> tuple[str, ...]:
+    rates = [values[name] for name in ("precision", "recall", "f1")]
+    return (
+        f"{values['examples']:,}",
+        f"{values['correct']:,}",
+        *("-" if rate is None else f"{100 * rate:.1f} %" for rate in rates),
+    )
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    paths: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Write FILE.csv or FILE.json instead.")
+    ] = None,
+    top: Annotated[int, typer.Option("--top", min=1, help="Classes named for each image.")] = 5,
+    invert: Annotated[
+        bool | None,
+        typer.Option("--invert/--no-invert", help="Swap dark and light; by default as needed."),
+    ] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Classify image files of any size, depth and mode."""
+    if out is not None and out.suffix not in (".csv", ".json"):
+        raise UsageError(f"{out} is neither .csv nor .json; name the file so")
+    from striate.devices import choose_device
+    from striate.files import write_file
+    from striate.images import image_files
+    from striate.prediction import as_csv, as_table, predict_files
+    from striate.prediction import as_json as to_json
+
+    opened = striate.Run(run)
+    files = image_files(paths)
+    chosen = choose_device(device)
+    predictions, errors = predict_files(
+        opened.network().to(chosen),
+        opened.spec,
+        opened.classes,
+        files,
+        top=top,
+        invert=invert,
+        device=chosen,
+    )
+    if out is not None:
+        write_file(out, as_csv(predictions) if out.suffix == ".csv" else to_json(predictions))
+        print(f"{len(predictions):,} predictions in {out}", file=sys.stderr)
+    elif as_json:
+        print(to_json(predictions))
+    elif predictions:
+        print_rich(as_table(predictions))
+    for error in errors[:-1]:
+        print(f"striate: {error}", file=sys.stderr)
+    if errors:
+        raise DataError(str(errors[-1]))

@@ -1,0 +1,179 @@
+"""`striate train`: an option for every field of the recipe, made from its one definition."""
+
+import inspect
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+
+import striate
+from striate.cli.options import DataDir, Device, Json
+from striate.errors import UsageError
+from striate.models import RECIPES, find_network, find_recipe
+from striate.recipes import Recipe, recipe_fields
+
+# Where each field of the recipe stands in the help of `striate train`.
+PANELS = {
+    "The run": ("seed", "epochs", "time", "batch_size", "validation", "patience"),
+    "Loss": ("loss", "rubbish", "label_smoothing"),
+    "Optimisation": (
+        *("optimizer", "learning_rate", "momentum", "nesterov", "weight_decay", "schedule"),
+        *("warmup", "milestones", "plateau_epochs", "plateau_factor", "ema"),
+    ),
+    "Input": ("image_size", "input_range", "channels_last"),
+    "Augmentation": ("shift", "rotation", "scale", "squeeze", "shear", "elastic"),
+}
+
+
+def train(
+    network: str | None,
+    data: str | None,
+    out: Path | None,
+    recipe: str | None,
+    resume: Path | None,
+    overwrite: bool,
+    data_dir: Path | None,
+    device: str,
+    as_json: bool,
+    **fields: Any,
+) -> None:
+    """Carry out `striate train`; its help stands in ``striate.cli``."""
+    given = {name: value for name, value in fields.items() if value is not None}
+    if resume is not None:
+        wrong = [name for name, value in (("network", network), ("recipe", recipe)) if value]
+        if wrong or given:
+            named = (wrong + ["--" + name.replace("_", "-") for name in given])[0]
+            raise UsageError(
+                f"--resume goes on by the run's own recipe, so {named} cannot be given too; "
+                "start a new run to change it"
+            )
+    from striate.display import choose_display
+
+    display = choose_display()
+    if resume is not None:
+        run = striate.resume(resume, data_dir=data_dir, device=device, display=display)
+    else:
+        chosen = _recipe(network, data, recipe, given)
+        folder = out or _free_folder(chosen)
+        run = striate.train(
+            chosen, folder, data_dir=data_dir, device=device, overwrite=overwrite, display=display
+        )
+    _report_training(run, as_json)
+
+
+def _recipe(
+    network: str | None, data: str | None, recipe: str | None, given: dict[str, Any]
+) -> Recipe:
+    """Put a recipe together: a shipped one or a file's, then the arguments, then the options."""
+    if network is not None:
+        given = {"network": network, **given}
+    if data is not None:
+        given = {"data": data, **given}
+    if recipe is not None and recipe not in RECIPES and Path(recipe).suffix in (".yaml", ".yml"):
+        given = {**recipe_fields(Path(recipe)), **given}
+    elif recipe is not None:
+        return find_recipe(recipe).replace(**given)
+    missing = [name.upper() for name in ("network", "data") if name not in given]
+    if missing:
+        raise UsageError(
+            f"{' and '.join(missing)} missing: striate train NETWORK DATA, or --recipe NAME; "
+            "`striate models` and `striate datasets` list the names"
+        )
+    find_network(given["network"])
+    return Recipe(**given)
+
+
+def _free_folder(recipe: Recipe) -> Path:
+    """Choose runs/NETWORK-DATA, with a number where that is taken."""
+    stem = Path("runs") / f"{recipe.network}-{Path(recipe.data).name}"
+    number, folder = 1, stem
+    while folder.exists():
+        number += 1
+        folder = stem.with_name(f"{stem.name}-{number}")
+    return folder
+
+
+def _report_training(run: "striate.Run", as_json: bool) -> None:
+    rows = run.progress()
+    errors = [row["validation_error"] for row in rows if row["validation_error"] is not None]
+    if as_json:
+        best = min(errors) if errors else None
+        print(
+            json.dumps({"run": str(run.path), "epochs": len(rows), "lowest_validation_error": best})
+        )
+        return
+    if errors:
+        print(f"lowest validation error {100 * min(errors):.2f} %", file=sys.stderr)
+    print(f"next: striate evaluate {run.path}", file=sys.stderr)
+    print(run.path)
+
+
+def _train_signature() -> inspect.Signature:
+    """Give `striate train` an option for every field of the recipe, made from its definition."""
+    optional = inspect.Parameter.KEYWORD_ONLY
+    panel_of = {name: panel for panel, names in PANELS.items() for name in names}
+    arguments: list[tuple[str, Any, Any]] = [
+        ("network", Annotated[str | None, typer.Argument(help="Name of a network.")], None),
+        (
+            "data",
+            Annotated[str | None, typer.Argument(help="Name of a data set, or a folder.")],
+            None,
+        ),
+        (
+            "out",
+            Annotated[
+                Path | None,
+                typer.Option("--out", help="Run folder to make; runs/NETWORK-DATA by default."),
+            ],
+            None,
+        ),
+        (
+            "recipe",
+            Annotated[
+                str | None, typer.Option("--recipe", help="Name of a shipped recipe, or FILE.yaml.")
+            ],
+            None,
+        ),
+        (
+            "resume",
+            Annotated[
+                Path | None, typer.Option("--resume", help="Go on with the run in this folder.")
+            ],
+            None,
+        ),
+        (
+            "overwrite",
+            Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in --out.")],
+            False,
+        ),
+        ("data_dir", DataDir, None),
+        ("device", Device, "auto"),
+        ("as_json", Json, False),
+    ]
+    for name, panel in panel_of.items():
+        facts = Recipe.model_fields[name]
+        flag = "--" + name.replace("_", "-")
+        if facts.annotation is bool:
+            kind: Any = bool | None
+            option = typer.Option(
+                f"{flag}/--no-{flag[2:]}", help=facts.description, rich_help_panel=panel
+            )
+        else:
+            kind = str | None
+            choices = [choice for choice in get_args(facts.annotation) if isinstance(choice, str)]
+            help_text = (
+                f"{facts.description} [{', '.join(choices)}]" if choices else facts.description
+            )
+            option = typer.Option(flag, help=help_text, rich_help_panel=panel, metavar="VALUE")
+        arguments.append((name, Annotated[kind, option], None))
+    return inspect.Signature(
+        [
+            inspect.Parameter(name, optional, default=default, annotation=annotation)
+            for name, annotation, default in arguments
+        ]
+    )
+
+
+train.__signature__ = _train_signature()  # type: ignore[attr-defined]

@@ -1,0 +1,107 @@
+"""Sets of images by name or by folder. Names need no torch; it is imported when a set is loaded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from striate.datasets.catalogue import DATASETS, PARTS, NamedSet
+from striate.errors import DataError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from striate.datasets.sets import ImageSet
+
+__all__ = ["DATASETS", "PARTS", "NamedSet", "load"]
+
+
+def load(data: str, *, data_dir: Path | None = None, parts: Sequence[str] = PARTS) -> ImageSet:
+    """Load parts of a set of images into memory.
+
+    A name's files are looked for in ``<root>/<name>/``, the root being ``data_dir``, the
+    environment variable ``STRIATE_DATA`` and the user's cache folder, in this order. The
+    first that holds them all is used. If none does, they are fetched from the set's
+    published addresses into ``data_dir``, or into the cache folder without one.
+
+    Args:
+        data: A key of ``DATASETS``, or the path of a folder: something with a separator,
+            something that starts with ``.`` or ``~``, or a folder that exists and has no
+            set's name. A folder is known by its files: four IDX files as of MNIST,
+            CIFAR-10 binary batches, or the two USPS text files.
+        data_dir: Where to look first, and where to put what is fetched.
+        parts: Which of train, validation and test. Others are not read, and those that
+            the set does not have are left out.
+
+    Raises:
+        UsageError: No set has this name, or no part has that one.
+        DataError: The files are missing, damaged or not the published ones, or could not
+            be fetched.
+
+    Example:
+        >>> digits = load("digits")
+        >>> {name: len(part.images) for name, part in digits.parts.items()}
+        {'train': 1197, 'validation': 300, 'test': 300}
+    """
+    for part in parts:
+        if part not in PARTS:
+            raise UsageError(f"no set has a part {part!r}: {did_you_mean(part, PARTS)}")
+    wanted = tuple(part for part in PARTS if part in parts)
+    if is_path(data):
+        from striate.datasets.reading import read_folder
+
+        return read_folder(_expand(data), wanted)
+    if data not in DATASETS:
+        raise UsageError(
+            f"no data set is called {data!r}: {did_you_mean(data, DATASETS)} "
+            "or give the path of a folder"
+        )
+    if data == "digits":
+        from striate.datasets.digits import load_digits
+
+        return load_digits(wanted)
+    from striate.datasets.reading import read_named
+
+    return read_named(DATASETS[data], find_or_fetch(DATASETS[data], data_dir), wanted)
+
+
+def is_path(data: str) -> bool:
+    """Tell the path of a folder from the name of a set.
+
+    Example:
+        >>> is_path("mnist"), is_path("./mnist"), is_path("scans/2026")
+        (False, True, True)
+    """
+    separators = [os.sep, *filter(None, [os.altsep])]
+    if data.startswith((".", "~")) or any(separator in data for separator in separators):
+        return True
+    return data != "" and data not in DATASETS and Path(data).is_dir()
+
+
+def _expand(data: str) -> Path:
+    try:
+        return Path(data).expanduser()
+    except RuntimeError as error:  # a ~user that does not exist
+        raise DataError(f"{data}: {error}; give the path of a folder") from error
+
+
+def find_or_fetch(named: NamedSet, data_dir: Path | None = None) -> Path:
+    """Find the folder that holds all files of a named set, or fetch them into one.
+
+    Raises:
+        DataError: They are nowhere, and could not be fetched.
+    """
+    import platformdirs
+
+    from striate.datasets.fetching import fetch_set
+    from striate.datasets.layouts import find_files
+
+    given = os.environ.get("STRIATE_DATA")
+    cache = platformdirs.user_cache_path("striate")
+    roots = [root for root in (data_dir, given and Path(given), cache) if root]
+    for root in roots:
+        if named.layout and find_files(root / named.name, named.layout):
+            return root / named.name
+    folder = (data_dir or cache) / named.name
+    fetch_set(named, folder)
+    return folder

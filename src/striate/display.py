@@ -1,0 +1,146 @@
+"""What a person sees while training runs: a bar on a terminal, a line an epoch elsewhere."""
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+_SECONDS_BETWEEN_FRAMES = 0.1
+
+
+class Display(Protocol):
+    """Is told what happens; see ``Lines`` for when each is called."""
+
+    def note(self, text: str) -> None: ...  # noqa: D102
+    def begin(self, epochs: int, images: int, done: int) -> None: ...  # noqa: D102
+    def step(self, epoch: int, images: int, loss: float) -> None: ...  # noqa: D102
+    def end_epoch(self, row: Mapping[str, float | None]) -> None: ...  # noqa: D102
+    def end(self) -> None: ...  # noqa: D102
+
+
+class Silent:
+    """Shows nothing."""
+
+    def note(self, text: str) -> None:
+        """Ignore a message."""
+
+    def begin(self, epochs: int, images: int, done: int) -> None:
+        """Ignore the start."""
+
+    def step(self, epoch: int, images: int, loss: float) -> None:
+        """Ignore a step."""
+
+    def end_epoch(self, row: Mapping[str, float | None]) -> None:
+        """Ignore an epoch."""
+
+    def end(self) -> None:
+        """Ignore the end."""
+
+
+class Lines(Silent):
+    """One line an epoch on stderr, for logs."""
+
+    def note(self, text: str) -> None:
+        """Say something once."""
+        print(text, file=sys.stderr, flush=True)
+
+    def begin(self, epochs: int, images: int, done: int) -> None:
+        """Training starts: so many epochs of so many images, ``done`` images already seen."""
+        self.epochs = epochs
+
+    def end_epoch(self, row: Mapping[str, float | None]) -> None:
+        """An epoch is over; ``row`` is its line of progress.csv."""
+        self.note(epoch_line(row, self.epochs))
+
+
+class Bar(Lines):
+    """A progress bar on stderr, with images a second, loss and time left."""
+
+    def __init__(self) -> None:
+        self.progress: Progress | None = None
+        self.last_frame = 0.0
+
+    def note(self, text: str) -> None:
+        """Print above the bar."""
+        if self.progress is None:
+            super().note(text)
+        else:
+            self.progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def begin(self, epochs: int, images: int, done: int) -> None:
+        """Draw the bar."""
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        super().begin(epochs, images, done)
+        self.progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            BarColumn(),
+            TextColumn("{task.percentage:3.0f} %  {task.fields[rate]} images/s"),
+            TextColumn("loss {task.fields[loss]}"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
+            console=Console(stderr=True),
+            auto_refresh=False,
+            transient=True,
+        )
+        self.progress.start()
+        self.task: TaskID = self.progress.add_task(
+            "training",
+            total=epochs * images,
+            completed=done,
+            epoch=done // images + 1,
+            epochs=epochs,
+            rate="-",
+            loss="-",
+        )
+        self.started, self.seen = time.perf_counter(), 0
+
+    def step(self, epoch: int, images: int, loss: float) -> None:
+        """Move the bar on, at most ten times a second."""
+        assert self.progress is not None
+        self.seen += images
+        self.progress.advance(self.task, images)
+        now = time.perf_counter()
+        if now - self.last_frame > _SECONDS_BETWEEN_FRAMES:
+            self.last_frame = now
+            rate = self.seen / (now - self.started)
+            self.progress.update(self.task, epoch=epoch, rate=f"{rate:,.0f}", loss=f"{loss:.4g}")
+            self.progress.refresh()
+
+    def end(self) -> None:
+        """Take the bar away."""
+        if self.progress is not None:
+            self.progress.stop()
+            self.progress = None
+
+
+def choose_display() -> Display:
+    """Give a bar where stderr is a terminal that can draw one, lines elsewhere."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    return Bar() if console.is_terminal and not console.is_dumb_terminal else Lines()
+
+
+def epoch_line(row: Mapping[str, float | None], epochs: int) -> str:
+    """Say in one line how an epoch went.
+
+    Example:
+        >>> epoch_line(
+        ...     {"epoch": 3, "train_loss": 0.0512, "train_error": 0.013, "validation_loss": 0.06,
+        ...      "validation_error": 0.02, "learning_rate": 0.01, "seconds": 4.2}, epochs=20)
+        'epoch  3/20  loss 0.0512  error 1.30 %  validation loss 0.0600 error 2.00 %  4.2 s'
+    """
+    parts = [
+        f"epoch {int(row['epoch'] or 0):{len(str(epochs))}}/{epochs}",
+        f"loss {row['train_loss']:.4f}",
+        f"error {100 * (row['train_error'] or 0):.2f} %",
+    ]
+    if row["validation_loss"] is not None:
+        error = 100 * (row["validation_error"] or 0)
+        parts.append(f"validation loss {row['validation_loss']:.4f} error {error:.2f} %")
+    return "  ".join([*parts, f"{row['seconds']:.1f} s"])

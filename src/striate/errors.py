@@ -1,0 +1,50 @@
+"""The exceptions a caller may catch, each with the exit code of the command line."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class StriateError(Exception):
+    """Anything striate refuses or could not finish; the message is one line for the user."""
+
+    exit_code = 1
+
+
+class UsageError(StriateError, ValueError):
+    """A name, option or value that does not exist or does not fit."""
+
+    exit_code = 2
+
+
+class DataError(StriateError, ValueError):
+    """Images, labels or files that are missing, damaged or not what they claim to be."""
+
+    exit_code = 3
+
+
+class RunError(StriateError):
+    """A run folder that cannot be written, opened or resumed."""
+
+
+class TrainingError(StriateError):
+    """Training that cannot go on, for example because the loss is not finite."""
+
+
+class Interrupted(StriateError):
+    """Training stopped by the user after its state was saved."""
+
+    exit_code = 130
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Answer a name that does not exist with the nearest one that does, or with all of them.
+
+    Example:
+        >>> did_you_mean("mnits", ["digits", "mnist"])
+        "did you mean 'mnist'?"
+        >>> did_you_mean("xyz", ["mnist", "digits"])
+        'known: digits, mnist'
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"

@@ -1,0 +1,157 @@
+"""A run and labelled images it has not seen → figures and reports in the run folder."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from striate import datasets
+from striate.datasets.sets import ImageSet
+from striate.devices import choose_device
+from striate.errors import DataError
+from striate.metrics import count, report, wilson_interval
+from striate.mistakes import Mistake, mistakes_page
+from striate.pictures import confusion_matrix, result_picture
+from striate.preparation import to_unit
+from striate.runs import Run
+from striate.scoring import logits_of
+
+# The page shows at most this many mistakes, the costliest.
+MOST_MISTAKES = 100
+
+
+def evaluate(
+    run: Run, data: str | None = None, *, data_dir: Path | None = None, device: str = "auto"
+) -> dict[str, Any]:
+    """Measure a run on the test part of a data set and keep the result in the run folder.
+
+    Writes evaluation.json, confusion.svg, mistakes.html and result.png, and the accuracy into
+    the model card.
+
+    Args:
+        run: The run; its best weights are used.
+        data: Name or folder of the set; the run's own by default. Its classes must be the
+            run's.
+        data_dir: Where named sets are looked for first.
+        device: As in ``training.train``.
+
+    Returns:
+        What evaluation.json holds: ``examples``, ``accuracy`` and its 95 % interval,
+        ``error_rate``, ``top5_error`` (None for five classes or fewer), ``per_class``,
+        ``confusion`` (row: target, column: prediction), all rates as shares of 1.
+
+    Raises:
+        DataError: The set has no test part, other classes or other channels.
+    """
+    started = time.monotonic()
+    images = datasets.load(data or run.recipe.data, data_dir=data_dir, parts=("test",))
+    _check(run, images)
+    part = images.parts["test"]
+    chosen = choose_device(device)
+    network = run.network().to(chosen)
+    logits = logits_of(
+        network,
+        part.images.to(chosen),
+        images.value_range,
+        run.spec,
+        channels_last=run.recipe.channels_last,
+    ).cpu()
+    counts = count(logits, part.targets)
+    metrics = report(counts, run.classes)
+    correct = int(counts.confusion.diagonal().sum())
+    evaluation: dict[str, Any] = {
+        "network": run.recipe.network,
+        "data": data or run.recipe.data,
+        "part": "test",
+        **metrics,
+        "accuracy_interval_95": list(wilson_interval(correct, metrics["examples"])),
+        "confusion": counts.confusion.tolist(),
+        "classes": list(run.classes),
+        "epochs": len(run.progress()),
+    }
+    evaluation["seconds"] = round(time.monotonic() - started, 2)
+    pictures = _pictures(part.images, images.value_range)
+    run.write_evaluation(
+        evaluation,
+        confusion=confusion_matrix(evaluation["confusion"], run.classes),
+        mistakes=_mistakes(run, logits, part.targets, pictures, evaluation),
+        picture=result_picture(
+            images=pictures,
+            targets=part.targets.tolist(),
+            predictions=logits.argmax(dim=1).tolist(),
+            classes=run.classes,
+            rows=run.progress(),
+            title=_title(run, evaluation),
+        ),
+    )
+    return evaluation
+
+
+def _check(run: Run, images: ImageSet) -> None:
+    if "test" not in images.parts:
+        raise DataError(f"{images.source} has no test part; evaluate on a set that has one")
+    if images.classes != run.classes:
+        raise DataError(
+            f"{images.source} has the classes {', '.join(images.classes[:12])}, the run "
+            f"{', '.join(run.classes[:12])}; evaluate on a set with the run's classes"
+        )
+    channels = images.parts["test"].images.shape[1]
+    if channels != run.spec.channels:
+        raise DataError(
+            f"{images.source} has images of {channels} channels, the run reads "
+            f"{run.spec.channels}; evaluate on a set with as many"
+        )
+
+
+def _pictures(images: Tensor, value_range: tuple[float, float]) -> NDArray[np.uint8]:
+    """Turn stored images into bytes for looking at: (N, H, W) or (N, H, W, 3)."""
+    levels = (to_unit(images, value_range).clamp(0, 1) * 255).round().to(torch.uint8)
+    shown = levels[:, 0] if levels.shape[1] != 3 else levels.permute(0, 2, 3, 1)
+    pixels: NDArray[np.uint8] = shown.contiguous().numpy()
+    return pixels
+
+
+def _mistakes(
+    run: Run,
+    logits: Tensor,
+    targets: Tensor,
+    pictures: NDArray[np.uint8],
+    evaluation: dict[str, Any],
+) -> str:
+    probabilities = torch.softmax(logits, dim=1)
+    predictions = logits.argmax(dim=1)
+    of_target = probabilities.gather(1, targets[:, None])[:, 0]
+    wrong = (predictions != targets).nonzero()[:, 0]
+    worst = wrong[of_target[wrong].argsort(stable=True)]
+    mistakes = [
+        Mistake(
+            image=pictures[index],
+            target=int(targets[index]),
+            predicted=int(predictions[index]),
+            predicted_probability=float(probabilities[index, predictions[index]]),
+            target_probability=float(of_target[index]),
+            where=f"test image {index}",
+        )
+        for index in worst[:MOST_MISTAKES].tolist()
+    ]
+    return mistakes_page(
+        mistakes,
+        title=f"{run.recipe.network} on {evaluation['data']}",
+        examples=evaluation["examples"],
+        num_mistakes=len(wrong),
+        classes=run.classes,
+        confusion=evaluation["confusion"],
+    )
+
+
+def _title(run: Run, evaluation: dict[str, Any]) -> str:
+    seconds = run.progress()[-1]["seconds"] if run.progress() else None
+    trained = "" if seconds is None else f" (trained in {seconds:.0f} s)"
+    return (
+        f"{run.recipe.network} on {evaluation['data']}: {100 * evaluation['accuracy']:.1f} % of "
+        f"{evaluation['examples']:,} test images right{trained}"
+    )

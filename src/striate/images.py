@@ -1,0 +1,231 @@
+"""Image files to arrays, whatever their format, size of sample and number of channels."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from striate.decoding import decode, kind_of
+from striate.errors import DataError, did_you_mean
+
+FORMATS = "PNG, JPEG, TIFF, GIF, WebP, BMP or PNM"
+SUFFIXES = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".gif": "GIF",
+    ".webp": "WebP",
+    ".bmp": "BMP",
+    **dict.fromkeys((".pbm", ".pgm", ".ppm", ".pnm"), "PNM"),
+}
+LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as JPEG and Pillow weigh red, green and blue
+WHITE = 0.95  # a visible part this bright would vanish on white
+PLACEMENTS = {  # what an EXIF orientation asks for: whether to transpose, then the axes to flip
+    1: (False, ()),
+    2: (False, (1,)),
+    3: (False, (0, 1)),
+    4: (False, (0,)),
+    5: (True, ()),
+    6: (True, (1,)),
+    7: (True, (0, 1)),
+    8: (True, (0,)),
+}
+
+
+class DecodedImage(NamedTuple):
+    """An image as its file stores it.
+
+    Attributes:
+        pixels: ``(H, W, C)``, C being 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA, or any number
+            in a TIFF; uint8, uint16 or float32 as stored.
+        full_scale: The stored value that means white: 255, 65535, 1.0 ...
+        notes: What was done on the way, in words for the user.
+        has_alpha: Whether the last channel is opacity.
+    """
+
+    pixels: np.ndarray
+    full_scale: float
+    notes: tuple[str, ...]
+    has_alpha: bool = False
+
+
+def read_image(path: Path, *, max_pixels: int = 200_000_000) -> DecodedImage:
+    """Read one image file, whatever its name says, without losing a bit.
+
+    Palettes are expanded, CMYK and YCbCr are converted to RGB and the EXIF orientation is
+    applied; colour profiles are not. The first page or frame of several is read. The notes
+    say which of these happened.
+
+    Args:
+        path: The file.
+        max_pixels: Larger images are refused before they are decoded.
+
+    Returns:
+        The pixels, uint8 or uint16 as stored, or float32 in [0, 1].
+
+    Raises:
+        DataError: The file is missing, unreadable, empty, damaged, cut short, too large or
+            not an image of a known format; or its values have no known white.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "ramp.pgm"
+        >>> _ = path.write_bytes(b"P5 3 1 65535 " + bytes([0, 0, 1, 2, 255, 255]))
+        >>> read_image(path).pixels[0, :, 0].tolist()
+        [0, 258, 65535]
+    """
+    kind = _kind(path)
+    try:
+        stored = decode(path, kind, max_pixels)
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # decoders raise whatever a damaged file makes them stumble over
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(
+            f"{path} is a {kind} file that is damaged or cut short ({reason}); "
+            "none of it is used: copy or export it again"
+        ) from error
+    notes = stored.notes
+    transpose, flips = PLACEMENTS.get(stored.orientation, PLACEMENTS[1])
+    pixels = stored.pixels.swapaxes(0, 1) if transpose else stored.pixels
+    if transpose or flips:
+        notes = (*notes, f"turned upright by EXIF orientation {stored.orientation}")
+    named = SUFFIXES.get(path.suffix.lower(), kind)
+    if named != kind:
+        notes = (*notes, f"read as {kind}, which it is, though it is named {path.suffix}")
+    pixels = np.ascontiguousarray(np.flip(pixels, flips))
+    return DecodedImage(pixels, stored.full_scale, notes, stored.has_alpha)
+
+
+def image_files(paths: Sequence[Path]) -> list[Path]:
+    """List the image files that paths stand for.
+
+    Args:
+        paths: Files, taken as given, and folders, which are walked: images by their suffix,
+            in sorted order, hidden files and folders left out.
+
+    Raises:
+        DataError: A path does not exist, or a folder holds no image.
+    """
+    files: list[Path] = []
+    for path in paths:
+        _require(path)
+        if not path.is_dir():
+            files.append(path)
+            continue
+        inside = [p for p in sorted(path.rglob("*")) if p.is_file() and not _hidden(p, path)]
+        found = [p for p in inside if p.suffix.lower() in SUFFIXES]
+        if not found:
+            others = ", ".join(p.name for p in inside[:3]) + (", ..." if len(inside) > 3 else "")
+            raise DataError(
+                f"{path} holds no image"
+                + (f" but {len(inside)} other files ({others})" if inside else " and no other file")
+                + f"; images are known by their suffix: {' '.join(SUFFIXES)}"
+            )
+        files += found
+    return files
+
+
+def to_channels(image: DecodedImage, channels: int) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Bring an image to a number of channels, in stored units.
+
+    Transparency is laid on white, or on black where the visible part is itself white (mean
+    above 95 % of full scale). RGB becomes grey by the luminance weights of ITU-R BT.601,
+    as float32; grey becomes RGB by repetition.
+
+    Args:
+        image: From ``read_image``.
+        channels: 1 grey, 3 RGB; any other number only if the image has just as many.
+
+    Returns:
+        pixels: ``(H, W, channels)``, float32 where values had to be mixed, else as stored.
+        notes: What was done, in words for the user.
+
+    Raises:
+        DataError: The image has another number of channels, with no fixed way between.
+
+    Example:
+        >>> grey = DecodedImage(np.array([[[7], [9]]], np.uint8), 255, ())
+        >>> to_channels(grey, 3)[0].tolist()
+        [[[7, 7, 7], [9, 9, 9]]]
+    """
+    if image.pixels.shape[2] == channels:
+        return image.pixels, ()
+    pixels, notes = _lay_on_ground(image) if image.has_alpha else (image.pixels, ())
+    given = pixels.shape[2]
+    if given == channels:
+        return pixels, notes
+    if (given, channels) == (1, 3):
+        return np.repeat(pixels, 3, axis=2), (*notes, "grey repeated as red, green and blue")
+    if (given, channels) == (3, 1):
+        if all((pixels[..., 0] == pixels[..., c]).all() for c in (1, 2)):
+            return pixels[..., :1], (*notes, "three equal channels read as grey")
+        grey = np.zeros(pixels.shape[:2], np.float32)
+        for channel, weight in enumerate(LUMINANCE):
+            grey += np.float32(weight) * pixels[..., channel]
+        return grey[..., None], (*notes, "RGB to grey by luminance (BT.601)")
+    raise DataError(
+        f"the image has {given} channels, the network reads {channels}; "
+        "choose or mix channels yourself and save the result, or train on images like this one"
+    )
+
+
+def _hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+def _lay_on_ground(image: DecodedImage) -> tuple[np.ndarray, tuple[str, ...]]:
+    colours, alpha = image.pixels[..., :-1], image.pixels[..., -1:]
+    if (alpha == image.full_scale).all():
+        return colours, ("alpha channel left out: all opaque",)
+    opacity = alpha.astype(np.float32) / np.float32(image.full_scale)
+    visible = colours * opacity
+    white = image.full_scale * colours.shape[2]
+    on_black = visible.sum(dtype=np.float64) > WHITE * white * opacity.sum(dtype=np.float64)
+    ground = np.float32(0 if on_black else image.full_scale)
+    note = f"transparency laid on {'black, the image being white' if on_black else 'white'}"
+    return visible + (1 - opacity) * ground, (note,)
+
+
+def _kind(path: Path) -> str:
+    """Tell the format by the first bytes."""
+    _require(path)
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; name the image files in it")
+    if not path.is_file():
+        raise DataError(f"{path} is a pipe or device; save the image as a file first")
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read ({error.strerror}); look at its permissions and its disk"
+        ) from error
+    if not head:
+        raise DataError(f"{path} is empty (0 bytes); copy or export it again")
+    kind = kind_of(head)
+    if kind:
+        return kind
+    text = head.decode("utf-8", errors="ignore")[:32]
+    if len(text) > 3 and all(c.isprintable() or c in "\t\r\n" for c in text):
+        what = f"text, starting with {text!r}"
+    else:
+        what = f"something else, starting with the bytes {head[:8].hex(' ')}"
+    raise DataError(f"{path} holds {what}; needed is {FORMATS}: export it as one of these")
+
+
+def _require(path: Path) -> None:
+    try:
+        if path.exists():
+            return
+        names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be reached ({error.strerror}); look at the folder's permissions"
+        ) from error
+    near = did_you_mean(path.name, names)
+    remedy = near if near.startswith("did you mean") else "check the name and the folder"
+    raise DataError(f"{path} does not exist; {remedy}")

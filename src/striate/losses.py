@@ -1,0 +1,72 @@
+"""What training minimises, each with its paper: a mean over the batch."""
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class Loss(Protocol):
+    """A loss: logits ``(N, classes)`` and targets ``(N,)`` to the mean over the batch."""
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor: ...  # noqa: D102
+
+
+class CrossEntropy(NamedTuple):
+    """Cross-entropy of the softmax.
+
+    Args:
+        label_smoothing: Share of each target spread evenly over all classes, in [0, 1).
+    """
+
+    label_smoothing: float = 0.0
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Average over the batch."""
+        return F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+
+
+class MaximumAPosteriori(NamedTuple):
+    """LeNet-5's discriminative criterion: cross-entropy with one constant rubbish logit.
+
+    For penalties y (minus the logits) it is the mean of
+    ``y[target] + log(exp(-rubbish) + sum(exp(-y)))``: the rubbish class is one more
+    competitor, which stops pushing wrong penalties up once they are well above it.
+
+    Args:
+        rubbish: The constant penalty j > 0 of the rubbish class.
+
+    Source:
+        LeCun et al., 1998, section II-C, Eq. 9 (its exact form from memory).
+
+    Example:
+        >>> loss = MaximumAPosteriori(rubbish=1.0)
+        >>> logits = torch.tensor([[0.0, -2.0]])
+        >>> round(float(loss(logits, torch.tensor([0]))), 4)  # log(1 + e^-2 + e^-1)
+        0.4076
+    """
+
+    rubbish: float
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Average over the batch."""
+        rubbish = logits.new_full((len(logits), 1), -self.rubbish)
+        return F.cross_entropy(torch.cat([logits, rubbish], dim=1), targets)
+
+
+class SquaredError(NamedTuple):
+    """Half the squared distance to +1 for the class and -1 for all others.
+
+    Source:
+        LeCun et al., 1989 and 1990: targets +1 and -1, squared error.
+
+    Example:
+        >>> SquaredError()(torch.tensor([[0.0, -1.0, 1.0]]), torch.tensor([0])).item()
+        2.5
+    """
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Average over the batch, sum over the classes."""
+        wanted = torch.full_like(logits, -1.0).scatter_(1, targets[:, None], 1.0)
+        return (logits - wanted).square().sum(dim=1).mean() / 2

@@ -1,0 +1,178 @@
+"""The networks by name, and the recipes by name. Importing this needs no torch."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from striate.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from striate.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of the canon; calling it builds it, which imports its file.
+
+    Attributes:
+        module: The paper's file in this folder.
+        builder: The class or function in it.
+        input_shape: Channels, height and width that the paper's network reads.
+        num_classes: Classes of the paper's network.
+        paper: Authors and year.
+        title: What it is, in a line.
+        recipe: Name of the recipe that `striate train` starts from.
+        options: Fixed arguments of the builder, for networks that share one.
+    """
+
+    module: str
+    builder: str
+    input_shape: tuple[int, ...]
+    num_classes: int
+    paper: str
+    title: str
+    recipe: str
+    options: tuple[tuple[str, Any], ...] = ()
+
+    def __call__(
+        self, in_channels: int | None = None, num_classes: int | None = None
+    ) -> "nn.Module":
+        """Build the network with fresh weights; without arguments, the paper's."""
+        builder = getattr(import_module(f"striate.models.{self.module}"), self.builder)
+        network: nn.Module = builder(
+            in_channels=self.input_shape[0] if in_channels is None else in_channels,
+            num_classes=self.num_classes if num_classes is None else num_classes,
+            **dict(self.options),
+        )
+        return network
+
+
+NETWORKS: dict[str, Network] = {
+    "lecun1989": Network(
+        *("lecun1989", "LeCun1989", (1, 16, 16), 10, "LeCun et al. 1989"),
+        title="the first network trained end to end on zip codes",
+        recipe="lecun1989",
+    ),
+    "dense1989": Network(
+        *("lecun1989", "Dense1989", (1, 16, 16), 10, "LeCun et al. 1989"),
+        title="its fully connected rival, 256-40-10",
+        recipe="dense1989",
+    ),
+    "lecun1990": Network(
+        *("lecun1990", "LeCun1990", (1, 28, 28), 10, "LeCun et al. 1990"),
+        title="98,442 connections, 2,578 parameters; later called LeNet-1",
+        recipe="lecun1990",
+    ),
+    "lenet5": Network(
+        *("lenet5", "LeNet5", (1, 32, 32), 10, "LeCun et al. 1998"),
+        title="340,908 connections, 60,000 parameters, RBF output",
+        recipe="lenet5",
+    ),
+    "lenet5_relu": Network(
+        *("lenet5", "LeNet5ReLU", (1, 32, 32), 10, "after LeCun et al. 1998"),
+        title="LeNet-5 as people write it today: ReLU, max pooling, linear output",
+        recipe="lenet5_relu",
+    ),
+    "dense300": Network(
+        *("lenet5", "Dense1998", (1, 28, 28), 10, "LeCun et al. 1998"),
+        title="fully connected rival of LeNet-5, 28x28-300-10",
+        recipe="dense300",
+    ),
+    "dense300_100": Network(
+        *("lenet5", "Dense1998", (1, 28, 28), 10, "LeCun et al. 1998"),
+        title="fully connected rival of LeNet-5, 28x28-300-100-10",
+        recipe="dense300_100",
+        options=(("hidden", (300, 100)),),
+    ),
+}
+
+# Name of a recipe → the file in this folder that holds it.
+RECIPES: dict[str, str] = {
+    "lecun1989": "lecun1989",
+    "lecun1989-usps": "lecun1989",
+    "dense1989": "lecun1989",
+    "dense1989-usps": "lecun1989",
+    "lecun1990": "lecun1990",
+    "lecun1990-usps": "lecun1990",
+    "lenet5": "lenet5",
+    "lenet5-mnist": "lenet5",
+    "lenet5-mnist-distorted": "lenet5",
+    "lenet5_relu": "lenet5",
+    "mnist-99": "lenet5",
+    "dense300": "lenet5",
+    "dense300_100": "lenet5",
+}
+
+
+def find_network(name: str) -> Network:
+    """Look a network up by name.
+
+    Raises:
+        UsageError: There is none of that name.
+    """
+    if name not in NETWORKS:
+        raise UsageError(f"no network is called {name!r}; {did_you_mean(name, NETWORKS)}")
+    return NETWORKS[name]
+
+
+def build(name: str, in_channels: int | None = None, num_classes: int | None = None) -> "nn.Module":
+    """Build a network by name, with fresh weights from torch's global generator.
+
+    Args:
+        name: A key of ``NETWORKS``.
+        in_channels: Channels of the images; the paper's by default.
+        num_classes: Number of classes; the paper's by default.
+
+    Returns:
+        The network in training mode: images to logits, ``(N, C, H, W)`` to ``(N, num_classes)``.
+
+    Raises:
+        UsageError: There is no network of that name.
+
+    Example:
+        >>> network = build("lecun1990")
+        >>> sum(parameter.numel() for parameter in network.parameters())
+        2578
+    """
+    return find_network(name)(in_channels, num_classes)
+
+
+def find_recipe(name: str) -> "Recipe":
+    """Look a shipped recipe up by name; every one of its fields counts as given.
+
+    Raises:
+        UsageError: There is none of that name.
+    """
+    if name not in RECIPES:
+        raise UsageError(f"no recipe is called {name!r}; {did_you_mean(name, RECIPES)}")
+    from striate.recipes import Recipe
+
+    recipe: Recipe = import_module(f"striate.models.{RECIPES[name]}").RECIPES[name]
+    return Recipe(**recipe.model_dump())
+
+
+# What a network's own recipe says of one choice does not fit another.
+_BELONGS_TO: dict[str, dict[str, dict[str, Any]]] = {
+    "optimizer": {
+        "sgd": {"learning_rate": 0.05, "momentum": 0.9, "weight_decay": 0.0},
+        "adamw": {"learning_rate": 0.002, "nesterov": False, "weight_decay": 0.01},
+    },
+    "schedule": {
+        name: {"milestones": {}} for name in ("constant", "step", "cosine", "one-cycle", "plateau")
+    },
+    "loss": {
+        name: {"label_smoothing": 0.0} for name in ("cross-entropy", "map", "squared-error")
+    },
+}
+
+
+def with_defaults(recipe: "Recipe") -> "Recipe":
+    """Fill the fields that a recipe leaves open with those of its network's own recipe."""
+    own = find_recipe(find_network(recipe.network).recipe)
+    fields = {name: getattr(recipe, name) for name in recipe.model_fields_set}
+    for choice, others in _BELONGS_TO.items():
+        if fields.get(choice, getattr(own, choice)) != getattr(own, choice):
+            fields = {**others[fields[choice]], **fields}
+    return own.replace(**fields)

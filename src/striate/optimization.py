@@ -1,0 +1,156 @@
+"""How weights move: SGD and AdamW, the course of the learning rate, averaged weights.
+
+The two optimisers are PyTorch's, to the rounding. They are written out because the first use
+of ``torch.optim`` imports PyTorch's compiler, which costs more than a second.
+"""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from striate.recipes import Recipe
+
+_BETAS = (0.9, 0.999)
+_EPSILON = 1e-8
+
+
+class Optimizer:
+    """SGD with momentum, or AdamW, over a network's parameters.
+
+    Args:
+        parameters: The trainable parameters, in a fixed order.
+        recipe: ``optimizer``, ``momentum``, ``nesterov`` and ``weight_decay``.
+
+    Source:
+        SGD: B. T. Polyak, 1964, and Y. Nesterov, 1983, in the form of I. Sutskever et al.,
+        2013. AdamW: I. Loshchilov and F. Hutter, "Decoupled weight decay regularization", 2019.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], recipe: Recipe) -> None:
+        self.parameters: list[Tensor] = [
+            parameter for parameter in parameters if parameter.requires_grad
+        ]
+        self.recipe = recipe
+        self.steps = 0
+        num_buffers = 2 if recipe.optimizer == "adamw" else 1 if recipe.momentum else 0
+        self.buffers = [
+            [torch.zeros_like(parameter) for parameter in self.parameters]
+            for _ in range(num_buffers)
+        ]
+
+    @torch.no_grad()
+    def step(self, learning_rate: float) -> None:
+        """Move every parameter once by its gradient, then forget the gradients."""
+        self.steps += 1
+        gradients = [
+            torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            for parameter in self.parameters
+        ]
+        if self.recipe.optimizer == "adamw":
+            self._step_adamw(gradients, learning_rate)
+        else:
+            self._step_sgd(gradients, learning_rate)
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def _step_sgd(self, gradients: list[Tensor], learning_rate: float) -> None:
+        decay, momentum = self.recipe.weight_decay, self.recipe.momentum
+        if decay:
+            torch._foreach_add_(gradients, self.parameters, alpha=decay)
+        if momentum:
+            velocities = self.buffers[0]
+            torch._foreach_mul_(velocities, momentum)
+            torch._foreach_add_(velocities, gradients)
+            if self.recipe.nesterov:
+                torch._foreach_add_(gradients, velocities, alpha=momentum)
+            else:
+                gradients = velocities
+        torch._foreach_add_(self.parameters, gradients, alpha=-learning_rate)
+
+    def _step_adamw(self, gradients: list[Tensor], learning_rate: float) -> None:
+        means, squares = self.buffers
+        torch._foreach_mul_(self.parameters, 1 - learning_rate * self.recipe.weight_decay)
+        torch._foreach_lerp_(means, gradients, 1 - _BETAS[0])
+        torch._foreach_mul_(squares, _BETAS[1])
+        torch._foreach_addcmul_(squares, gradients, gradients, 1 - _BETAS[1])
+        bias_1, bias_2 = (1 - beta**self.steps for beta in _BETAS)
+        roots = torch._foreach_sqrt(squares)
+        torch._foreach_div_(roots, math.sqrt(bias_2))
+        torch._foreach_add_(roots, _EPSILON)
+        torch._foreach_addcdiv_(self.parameters, means, roots, -learning_rate / bias_1)
+
+    def state(self) -> dict[str, object]:
+        """Give what a resumed run needs to go on exactly."""
+        return {"steps": self.steps, "buffers": self.buffers}
+
+    def load_state(self, state: dict[str, object]) -> None:
+        """Take up what ``state`` gave."""
+        steps, buffers = state["steps"], state["buffers"]
+        assert isinstance(steps, int)
+        assert isinstance(buffers, list)
+        self.steps = steps
+        for ours, theirs in zip(self.buffers, buffers, strict=True):
+            for mine, saved in zip(ours, theirs, strict=True):
+                mine.copy_(saved)
+
+
+def learning_rate(
+    recipe: Recipe, step: int, steps_per_epoch: int, *, reductions: int = 0, elapsed: float = 0.0
+) -> float:
+    """Look up the learning rate of a step.
+
+    Args:
+        recipe: The schedule and its numbers.
+        step: Steps done since the run began.
+        steps_per_epoch: To turn epochs into steps.
+        reductions: For the plateau rule: how often the rate was cut so far.
+        elapsed: Seconds trained so far; under a time budget the schedule runs out with the
+            time, if that comes before the epochs do.
+
+    Source:
+        Cosine: I. Loshchilov and F. Hutter, 2017. One-cycle: L. N. Smith, 2018, with linear
+        rise over the first 30 % and linear fall to 0. Plateau: the rule of AlexNet, VGG and
+        ResNet, "divide by 10 when the validation error stops improving".
+
+    Example:
+        >>> recipe = Recipe(network="lenet5", data="digits", epochs=10, learning_rate=0.1)
+        >>> [round(learning_rate(recipe, step, 1), 3) for step in (0, 3, 9)]
+        [0.017, 0.095, 0.007]
+    """
+    total = recipe.epochs * steps_per_epoch
+    # The middle of the step, so that neither end of the course is wasted on a rate of zero.
+    done = (step + 0.5) / total
+    if recipe.time is not None:
+        done = min(1.0, max(done, elapsed / recipe.time))
+    share = 1.0
+    if recipe.schedule == "cosine":
+        share = (1 + math.cos(math.pi * done)) / 2
+    elif recipe.schedule == "one-cycle":
+        share = min(done / 0.3, (1 - done) / 0.7)
+    elif recipe.schedule == "step":
+        passed = [first for first in recipe.milestones if step >= first * steps_per_epoch]
+        share = recipe.milestones[max(passed)] if passed else 1.0
+    elif recipe.schedule == "plateau":
+        share = recipe.plateau_factor**reductions
+    if recipe.warmup:
+        share *= min(1.0, (step + 1) / (recipe.warmup * steps_per_epoch))
+    return recipe.learning_rate * share
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, network: nn.Module, decay: float, steps: int) -> None:
+    """Move averaged weights towards a network's by an exponential moving average.
+
+    Args:
+        average: A copy of the network whose weights are the average.
+        network: The network being trained.
+        decay: How much of the average stays a step; less in the first steps, so that the
+            initial weights are soon forgotten.
+        steps: Steps done so far.
+    """
+    weight = 1 - min(decay, (1 + steps) / (10 + steps))
+    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), weight)
+    for ours, theirs in zip(average.buffers(), network.buffers(), strict=True):
+        ours.copy_(theirs)

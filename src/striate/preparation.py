@@ -1,0 +1,120 @@
+"""From pixels to what a network reads: one resize, one padding, one normalisation for all.
+
+Training, prediction and export go through these functions, so an image meets the network
+in the same form wherever it comes from.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+
+class InputSpec(BaseModel):
+    """What a trained network expects of an image; kept in the run folder.
+
+    Attributes:
+        channels: Number of channels: 1 grey, 3 red, green and blue.
+        image_size: Height and width that every image is resized to [pixels].
+        input_size: Height and width that the network reads; the image sits in the middle,
+            surrounded by ``background`` [pixels].
+        mean: For each channel, subtracted from values in [0, 1].
+        std: For each channel, divides what is left.
+        background: For each channel, the value of padding, in [0, 1].
+        figure_extent: Where the training images are figures on a plain ground, as digits
+            are: the median longer side of the figure as a share of the image's. Otherwise
+            None.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    channels: int
+    image_size: tuple[int, ...]
+    input_size: tuple[int, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    background: tuple[float, ...]
+    figure_extent: float | None = None
+
+
+def to_unit(images: Tensor, value_range: tuple[float, float]) -> Tensor:
+    """Map stored values to [0, 1] as float32.
+
+    Args:
+        images: Any shape and dtype.
+        value_range: The stored values that mean black and white, for example (0, 255).
+
+    Example:
+        >>> to_unit(torch.tensor([0, 51, 255], dtype=torch.uint8), (0, 255))
+        tensor([0.0000, 0.2000, 1.0000])
+    """
+    low, high = value_range
+    unit = images.to(torch.float32)
+    return unit / high if low == 0 else (unit - low) / (high - low)
+
+
+def resize(images: Tensor, size: Sequence[int]) -> Tensor:
+    """Resize by triangle-weighted averages, widened when shrinking so that nothing aliases.
+
+    Separable: one product with a banded matrix for each axis. Equal to Pillow's and
+    torch's antialiased bilinear resize up to rounding.
+
+    Args:
+        images: ``(N, C, *spatial)``, float.
+        size: The new ``spatial`` [pixels].
+
+    Returns:
+        ``(N, C, *size)``.
+
+    Example:
+        >>> resize(torch.tensor([[[[0.0, 4.0], [0.0, 4.0]]]]), (1, 4))
+        tensor([[[[0., 1., 3., 4.]]]])
+    """
+    for axis, length in enumerate(size, start=2):
+        if images.shape[axis] != length:
+            weights = _resize_weights(images.shape[axis], length).to(images.device)
+            images = torch.tensordot(images, weights, dims=([axis], [1])).movedim(-1, axis)
+    return images.contiguous()
+
+
+def _resize_weights(old: int, new: int) -> Tensor:
+    scale = old / new
+    reach = max(scale, 1.0)
+    centers = (torch.arange(new, dtype=torch.float64) + 0.5) * scale
+    pixels = torch.arange(old, dtype=torch.float64) + 0.5
+    weights = (1 - (pixels - centers[:, None]).abs() / reach).clamp_(min=0)
+    return (weights / weights.sum(dim=1, keepdim=True)).to(torch.float32)
+
+
+def fit(images: Tensor, spec: InputSpec) -> Tensor:
+    """Resize images in [0, 1] to the spec's image size and surround them with background.
+
+    Args:
+        images: ``(N, C, *spatial)``, float in [0, 1], C being ``spec.channels``.
+        spec: The network's input.
+
+    Returns:
+        ``(N, C, *spec.input_size)``, still in [0, 1].
+    """
+    images = resize(images, spec.image_size)
+    if spec.image_size == spec.input_size:
+        return images
+    shape = (*images.shape[:2], *spec.input_size)
+    background = torch.tensor(spec.background, device=images.device)
+    framed = background.view(1, -1, *(1,) * len(spec.input_size)).expand(shape).clone()
+    window = framed
+    for axis, (inner, outer) in enumerate(
+        zip(spec.image_size, spec.input_size, strict=True), start=2
+    ):
+        window = window.narrow(axis, (outer - inner) // 2, inner)
+    window.copy_(images)
+    return framed
+
+
+def normalize(images: Tensor, spec: InputSpec) -> Tensor:
+    """Subtract the mean of each channel and divide by its deviation."""
+    per_channel = (1, -1) + (1,) * (images.dim() - 2)
+    mean = torch.tensor(spec.mean, device=images.device).view(per_channel)
+    inverse = 1 / torch.tensor(spec.std, device=images.device).view(per_channel)
+    return (images - mean) * inverse

@@ -1,0 +1,223 @@
+"""The recipe: every choice of a run as one frozen value, readable and writable as YAML."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from striate.errors import UsageError, did_you_mean
+
+_UNITS = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
+
+
+def _seconds(value: object) -> object:
+    """Read "90", "90s", "10min" and "1.5h" as seconds."""
+    match = re.fullmatch(r"\s*([0-9.]+)\s*([a-z]+)\s*", value) if isinstance(value, str) else None
+    if match is None:
+        return value
+    number, unit = match.groups()
+    if unit not in _UNITS:
+        raise ValueError(f"unit {unit!r} is not one of s, min, h")
+    return float(number) * _UNITS[unit]
+
+
+def _milestones(value: object) -> object:
+    """Read "2:0.4,5:0.2" as {2: 0.4, 5: 0.2}."""
+    if not isinstance(value, str):
+        return value
+    pairs = [pair.split(":") for pair in value.replace(" ", "").split(",") if pair]
+    if any(len(pair) != 2 for pair in pairs):
+        raise ValueError("write EPOCH:SHARE,EPOCH:SHARE, for example 2:0.4,5:0.2")
+    return dict(pairs)
+
+
+def _pair(value: object) -> object:
+    """Read "-0.1,1.175" as two numbers."""
+    return value.replace(" ", "").split(",") if isinstance(value, str) else value
+
+
+class Recipe(BaseModel):
+    """All choices of a run. Frozen; unknown names are refused with the nearest known one.
+
+    Fields that are not given take the network's own values when training begins, and the
+    run's recipe.yaml has them all.
+
+    Example:
+        >>> recipe = Recipe(network="lenet5", data="digits", epochs=5)
+        >>> recipe.replace(epochs=6).epochs
+        6
+        >>> Recipe.from_yaml(recipe.to_yaml()) == recipe
+        True
+        >>> recipe.replace(epoch=6)
+        Traceback (most recent call last):
+        ...
+        striate.errors.UsageError: a recipe has no 'epoch'; did you mean 'epochs'?
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    network: str = Field(description="Name of the network; `striate models` lists them.")
+    data: str = Field(description="Name of the data set, or path of its folder.")
+    seed: int = Field(0, description="Fixes initial weights, order and augmentation.")
+
+    epochs: int = Field(20, ge=1, description="Passes over the training set.")
+    time: Annotated[float | None, BeforeValidator(_seconds)] = Field(
+        None, gt=0, description="Stop after this long, for example 90s, 10min or 1.5h."
+    )
+    batch_size: int = Field(128, ge=1, description="Images in a step.")
+    validation: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="Share of the training images held out for choices, where the set has no "
+        "validation part; 0 chooses nothing and keeps the last weights.",
+    )
+    patience: int | None = Field(
+        None, ge=1, description="Stop after this many epochs without a better validation error."
+    )
+
+    loss: Literal["cross-entropy", "map", "squared-error"] = Field(
+        "cross-entropy",
+        description="map is LeNet-5's, with a rubbish class; squared-error is to ±1.",
+    )
+    rubbish: float = Field(10.0, gt=0, description="Penalty of the rubbish class of loss map.")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="For cross-entropy.")
+
+    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="How the weights are updated.")
+    learning_rate: float = Field(0.05, gt=0, description="At its highest; the schedule scales it.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Of sgd.")
+    nesterov: bool = Field(False, description="Nesterov's form of the momentum.")
+    weight_decay: float = Field(0.0, ge=0, description="Added to the gradient; adamw: decoupled.")
+    schedule: Literal["constant", "step", "cosine", "one-cycle", "plateau"] = Field(
+        "one-cycle", description="Course of the learning rate over the run."
+    )
+    warmup: float = Field(0.0, ge=0, description="Epochs of linear rise before the schedule.")
+    milestones: Annotated[dict[int, float], BeforeValidator(_milestones)] = Field(
+        {}, description="For step: from which epoch on which share of the rate, as 2:0.4,5:0.2."
+    )
+    plateau_epochs: int = Field(5, ge=1, description="For plateau: epochs without improvement.")
+    plateau_factor: float = Field(0.1, gt=0, lt=1, description="For plateau: what then scales it.")
+    ema: float = Field(
+        0.0, ge=0, lt=1, description="Decay a step of the moving average of weights; 0 is off."
+    )
+
+    image_size: int | None = Field(
+        None,
+        ge=1,
+        description="Side to which images are resized, then surrounded by background up to the "
+        "network's input; by default their own, if that fits.",
+    )
+    input_range: Annotated[tuple[float, float] | None, BeforeValidator(_pair)] = Field(
+        None,
+        description="What black and white become, as -0.1,1.175; by default each channel is "
+        "standardised by the training set.",
+    )
+    channels_last: bool = Field(True, description="Memory format of the maps.")
+
+    shift: float = Field(0.0, ge=0, description="Random shift, up to this [pixels].")
+    rotation: float = Field(0.0, ge=0, le=180, description="Random rotation, up to this [degrees].")
+    scale: float = Field(0.0, ge=0, lt=1, description="Random scale, up to this share.")
+    squeeze: float = Field(
+        0.0, ge=0, lt=1, description="One axis compressed, the other stretched, up to this share."
+    )
+    shear: float = Field(0.0, ge=0, description="Random horizontal shear, up to this slope.")
+    elastic: float = Field(0.0, ge=0, description="Deviation of elastic deformation [pixels].")
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.label_smoothing and self.loss != "cross-entropy":
+            raise ValueError("label_smoothing works with loss cross-entropy only")
+        if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
+            raise ValueError("nesterov needs optimizer sgd with a momentum above 0")
+        if self.milestones and self.schedule != "step":
+            raise ValueError("milestones work with schedule step only")
+        if self.schedule == "step" and not self.milestones:
+            raise ValueError("schedule step needs milestones, for example 2:0.4,5:0.2")
+        return self
+
+    def __init__(self, **values: Any) -> None:
+        unknown = [name for name in values if name not in type(self).model_fields]
+        if unknown:
+            known = did_you_mean(unknown[0], type(self).model_fields)
+            raise UsageError(f"a recipe has no {unknown[0]!r}; {known}")
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"])
+            reason = first["msg"].removeprefix("Value error, ")
+            given = f"{name} is {first['input']!r}: " if name else ""
+            raise UsageError(f"recipe: {given}{reason}") from None
+
+    def replace(self, **changes: Any) -> "Recipe":
+        """Make the recipe that differs from this one in the named fields.
+
+        Raises:
+            UsageError: A name is not a field, or a value does not fit.
+        """
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        return Recipe(**{**given, **changes})
+
+    def to_yaml(self) -> str:
+        """Write every field, defaults included."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+    @staticmethod
+    def from_yaml(text: str) -> "Recipe":
+        """Read what ``to_yaml`` wrote, or a file with some of the fields.
+
+        Raises:
+            UsageError: Not YAML, not a mapping, or not a recipe's names and values.
+        """
+        return Recipe(**read_yaml(text))
+
+
+def recipe_fields(path: Path) -> dict[str, Any]:
+    """Read the fields that a recipe file names.
+
+    Raises:
+        UsageError: The file is missing or is not a YAML mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"recipe file {path} cannot be read: {error}") from error
+    return read_yaml(text)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's plain values: 1e-4 is a number; no, on and 12:30 are text; 010 is ten."""
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _pattern in {
+    "null": r"~|null|Null|NULL|",
+    "bool": r"true|True|TRUE|false|False|FALSE",
+    "int": r"[-+]?[0-9]+",
+    "float": r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan",
+}.items():
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), None
+    )
+_Loader.add_constructor("tag:yaml.org,2002:int", lambda _, node: int(node.value))
+
+
+def read_yaml(text: str) -> dict[str, Any]:
+    """Read a YAML mapping by the rules of YAML 1.2.
+
+    Raises:
+        UsageError: Not YAML, or not a mapping.
+
+    Example:
+        >>> read_yaml("learning_rate: 1e-4\\nnetwork: no\\nseed: 010")
+        {'learning_rate': 0.0001, 'network': 'no', 'seed': 10}
+    """
+    try:
+        values = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise UsageError(f"not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"a recipe is 'name: value' lines, not {type(values).__name__}")
+    return values

@@ -1,0 +1,45 @@
+"""A network over a whole part of a data set, in order: its logits."""
+
+import torch
+from torch import Tensor, nn
+
+from striate.batches import prepare
+from striate.preparation import InputSpec
+
+# Large enough to keep the processor busy, small enough that the maps stay in its cache.
+BATCH_SIZE = 250
+
+
+@torch.inference_mode()
+def logits_of(
+    network: nn.Module,
+    images: Tensor,
+    value_range: tuple[float, float],
+    spec: InputSpec,
+    *,
+    channels_last: bool = False,
+) -> Tensor:
+    """Score every image once, in evaluation mode; the network's mode is left as it was.
+
+    Args:
+        network: Images to logits.
+        images: ``(N, C, *spatial)`` as stored, on the network's device.
+        value_range: Stored values that mean black and white.
+        spec: The network's input.
+        channels_last: Memory format of the maps.
+
+    Returns:
+        ``(N, classes)``, float32.
+    """
+    was_training = network.training
+    network.eval()
+    try:
+        answers = []
+        for batch in torch.split(images, BATCH_SIZE):
+            prepared = prepare(batch, value_range, spec)
+            if channels_last:
+                prepared = prepared.contiguous(memory_format=torch.channels_last)
+            answers.append(network(prepared).float())
+        return torch.cat(answers)
+    finally:
+        network.train(was_training)

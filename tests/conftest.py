@@ -1,0 +1,60 @@
+"""What several test files share: the real data, small sets, and a place without surprises."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from striate.datasets.idx import write_idx
+from striate.datasets.sets import Part
+
+
+def real_data(name: str) -> Path:
+    """Give the folder of a real data set, or skip; where data are required, fail."""
+    root = os.environ.get("STRIATE_DATA")
+    if root is not None and Path(root, name).is_dir():
+        return Path(root, name)
+    reason = f"needs the real data: STRIATE_DATA names no folder with {name}"
+    if os.environ.get("STRIATE_REQUIRE_DATA"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def mnist() -> Path:
+    """The folder with the four files of MNIST."""
+    return real_data("mnist")
+
+
+@pytest.fixture(scope="session")
+def usps() -> Path:
+    """The folder with the two files of USPS."""
+    return real_data("usps")
+
+
+@pytest.fixture
+def part() -> Part:
+    """Fifty-one images of 16x16 in three classes that are easy to tell apart."""
+    generator = torch.Generator().manual_seed(4)
+    targets = torch.arange(51) % 3
+    images = torch.randint(0, 60, (51, 1, 16, 16), generator=generator, dtype=torch.uint8)
+    for index, target in enumerate(targets.tolist()):
+        images[index, 0, 5 * target : 5 * target + 4, 2:14] = 220
+    return Part(images, targets)
+
+
+@pytest.fixture
+def small_set(tmp_path: Path, part: Part) -> Path:
+    """The same images as a folder of IDX files, 51 to train and 12 to test."""
+    folder = tmp_path / "bars"
+    folder.mkdir()
+    for name, count in (("train", 51), ("t10k", 12)):
+        write_idx(folder / f"{name}-images-idx3-ubyte", part.images[:count, 0])
+        write_idx(folder / f"{name}-labels-idx1-ubyte", part.targets[:count].to(torch.uint8))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)

@@ -1,0 +1,155 @@
+"""Batches: every image once, nothing mixed, the same numbers however they are cut."""
+
+import pytest
+import torch
+
+from striate.batches import (
+    hold_out,
+    input_spec,
+    load_training_data,
+    prepare,
+    sized,
+    steps_per_epoch,
+    training_batches,
+)
+from striate.datasets.sets import Part
+from striate.errors import UsageError
+from striate.recipes import Recipe
+
+RECIPE = Recipe(network="lecun1990", data="bars", batch_size=8)
+RANGE = (0.0, 255.0)
+
+
+@pytest.fixture
+def spec(part):
+    return input_spec(part.images, RANGE, (1, 28, 28), RECIPE)
+
+
+def test_an_epoch_has_every_image_once_in_an_order_of_its_own(part, spec):
+    epochs = []
+    for epoch in range(3):
+        batches = list(training_batches(part, RANGE, spec, RECIPE, epoch))
+        assert [len(batch.targets) for batch in batches] == [8] * 6 + [3]
+        indices = torch.cat([batch.indices for batch in batches])
+        assert sorted(indices.tolist()) == list(range(51))
+        targets = torch.cat([batch.targets for batch in batches])
+        assert torch.equal(targets, part.targets[indices])
+        epochs.append(indices.tolist())
+    assert epochs[0] != epochs[1] != epochs[2]
+
+
+def test_an_epoch_begun_later_gives_the_same_batches(part, spec):
+    recipe = RECIPE.replace(rotation=10, shift=1)
+    whole = list(training_batches(part, RANGE, spec, recipe, 4))
+    rest = list(training_batches(part, RANGE, spec, recipe, 4, first_step=5))
+    assert len(rest) == 2
+    for one, other in zip(whole[5:], rest, strict=True):
+        assert torch.equal(one.images, other.images)
+
+
+def test_batches_are_the_prepared_images(part, spec):
+    batch = next(training_batches(part, RANGE, spec, RECIPE, 0))
+    assert torch.equal(batch.images, prepare(part.images[batch.indices], RANGE, spec))
+
+
+def test_held_out_images_are_stratified_and_neither_lost_nor_shared(part):
+    numbered = Part(torch.arange(51).view(51, 1, 1, 1), part.targets)
+    training, validation = hold_out(numbered, 0.3, seed=5)
+    assert torch.bincount(validation.targets).tolist() == [5, 5, 5]
+    together = torch.cat([training.images, validation.images]).flatten()
+    assert sorted(together.tolist()) == list(range(51))
+    assert torch.equal(part.targets[validation.images.flatten()], validation.targets)
+    again = hold_out(numbered, 0.3, seed=5)[1]
+    assert torch.equal(again.images, validation.images)
+    assert not torch.equal(hold_out(numbered, 0.3, seed=6)[1].images, validation.images)
+
+
+def test_a_class_of_one_image_stays_in_training():
+    part = Part(torch.zeros(5, 1, 2, 2), torch.tensor([0, 0, 0, 0, 1]))
+    training, validation = hold_out(part, 0.01, seed=0)
+    assert validation.targets.tolist() == [0]
+    assert 1 in training.targets
+
+
+def test_the_input_is_standardised_by_the_training_images(part, spec):
+    prepared = prepare(part.images, RANGE, spec)[:, :, 6:22, 6:22]
+    assert prepared.mean().abs() < 1e-4
+    assert prepared.std(correction=0).item() == pytest.approx(1, abs=1e-4)
+
+
+def test_floats_are_measured_as_bytes_are(part, spec):
+    same = input_spec(part.images.float(), RANGE, (1, 28, 28), RECIPE)
+    assert same.mean == pytest.approx(spec.mean)
+    assert same.std == pytest.approx(spec.std)
+
+
+def test_an_input_range_maps_black_and_white(part):
+    recipe = RECIPE.replace(input_range=(-0.1, 1.175))
+    spec = input_spec(part.images, RANGE, (1, 16, 16), recipe)
+    ends = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 1, 16, 16)
+    prepared = prepare(ends, RANGE, spec)
+    assert torch.allclose(prepared[:, 0, 0, 0], torch.tensor([-0.1, 1.175]))
+
+
+@pytest.mark.parametrize(
+    ("own", "wanted", "asked", "size"),
+    [
+        (16, 28, None, 16),  # fits: padded
+        (28, 32, None, 28),
+        (8, 32, None, 32),  # less than half: enlarged
+        (28, 16, None, 16),  # too large: reduced
+        (28, 32, 20, 20),
+    ],
+)
+def test_images_keep_their_size_if_it_fits(own, wanted, asked, size):
+    images = torch.randint(255, (5, 1, own, own), dtype=torch.uint8)
+    spec = input_spec(images, RANGE, (1, wanted, wanted), RECIPE.replace(image_size=asked))
+    assert spec.image_size == (size, size)
+    assert prepare(images, RANGE, spec).shape == (5, 1, wanted, wanted)
+
+
+def test_an_image_size_beyond_the_input_is_refused(part):
+    with pytest.raises(UsageError, match="image_size is 40, but lecun1990 reads 28x28"):
+        input_spec(part.images, RANGE, (1, 28, 28), RECIPE.replace(image_size=40))
+
+
+def test_the_background_is_what_lies_along_the_borders():
+    images = torch.full((7, 1, 9, 9), 200, dtype=torch.uint8)
+    images[:, :, 2:7, 2:7] = 10
+    spec = input_spec(images, RANGE, (1, 16, 16), RECIPE)
+    assert spec.background == pytest.approx((200 / 255,))
+    assert prepare(images, RANGE, spec)[0, 0, 0, 0] == pytest.approx(
+        (200 / 255 - spec.mean[0]) / spec.std[0], rel=1e-4
+    )
+
+
+def test_a_constant_channel_is_not_divided_by_zero():
+    images = torch.full((5, 1, 16, 16), 9, dtype=torch.uint8)
+    spec = input_spec(images, RANGE, (1, 16, 16), RECIPE)
+    assert spec.std == (1.0,)
+    assert prepare(images, RANGE, spec).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("size", [1, 5, 19, 100, 1197, 60_000])
+def test_small_sets_get_at_least_20_steps_an_epoch_and_1200_in_all(size):
+    recipe = sized(RECIPE.replace(batch_size=128, epochs=20), (), size)
+    steps = steps_per_epoch(size, recipe.batch_size)
+    assert steps >= min(20, size)
+    assert steps * recipe.epochs >= 1200
+    given = {"batch_size", "epochs"}
+    assert sized(RECIPE, given, size) == RECIPE
+
+
+def test_training_never_reads_the_test_part(small_set):
+    for name in ("images-idx3", "labels-idx1"):
+        (small_set / f"t10k-{name}-ubyte").write_bytes(b"damaged")
+    data = load_training_data(Recipe(network="lecun1990", data=str(small_set), validation=0.2))
+    assert (len(data.training.targets), len(data.validation.targets)) == (42, 9)
+    everything = load_training_data(Recipe(network="lecun1990", data=str(small_set), validation=0))
+    assert everything.validation is None
+    assert len(everything.training.targets) == 51
+
+
+def test_the_validation_part_of_a_set_is_used_as_it_is():
+    data = load_training_data(Recipe(network="lenet5", data="digits"))
+    assert (len(data.training.targets), len(data.validation.targets)) == (1197, 300)

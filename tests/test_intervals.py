@@ -1,0 +1,223 @@
+"""Intervals against sets of indices, followed one by one in plain loops."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from striate.errors import UsageError
+from striate.geometry import output_size, transposed_size
+from striate.intervals import (
+    Dependence,
+    Value,
+    adapt,
+    axis_number,
+    broadcast,
+    compose,
+    constant,
+    hull,
+    inputs,
+    largest_field,
+    look_up,
+    mixed,
+    moved,
+    nothing,
+    pick,
+    slide,
+    slide_transposed,
+    unite,
+    united,
+    without,
+)
+
+SIDE = 19
+
+convolutions = st.tuples(
+    st.just("slide"), st.integers(1, 4), st.integers(1, 3), st.integers(0, 3), st.integers(1, 3)
+)
+transposed = st.tuples(
+    st.just("transposed"),
+    st.integers(1, 4),
+    st.integers(1, 3),
+    st.integers(0, 2),
+    st.integers(1, 2),
+)
+slices = st.tuples(st.just("pick"), st.integers(-3, 3), st.integers(1, 3))
+steps = st.one_of(convolutions, transposed, slices, st.just(("flip",)))
+
+
+def followed(stack):
+    """The intervals by the code under test."""
+    intervals = inputs(SIDE)
+    for kind, *numbers in stack:
+        n = intervals.size
+        if kind == "slide":
+            k, s, p, d = numbers
+            size = output_size(n, k, stride=s, padding=p, dilation=d)
+            assume(1 <= size <= 60)
+            intervals = slide(intervals, size, k, stride=s, padding=p, dilation=d)
+        elif kind == "transposed":
+            k, s, p, d = numbers
+            size = transposed_size(n, k, stride=s, padding=p, dilation=d)
+            assume(1 <= size <= 60)
+            intervals = slide_transposed(intervals, size, k, stride=s, padding=p, dilation=d)
+        elif kind == "pick":
+            start, step = numbers
+            size = (n - start - 1) // step + 1
+            assume(1 <= size <= 60)
+            intervals = pick(intervals, size, start, step)
+        else:
+            intervals = pick(intervals, n, n - 1, -1)
+    return intervals
+
+
+def reached(stack, index, sizes):
+    """All inputs that one index depends on, on a grid without borders: the plain way."""
+    if not stack:
+        return {index}
+    kind, *numbers = stack[-1]
+    if kind == "slide":
+        k, s, p, d = numbers
+        taps = [index * s - p + d * j for j in range(k)]
+    elif kind == "transposed":
+        k, s, p, d = numbers
+        taps = [i for i in range(-99, 99) for j in range(k) if i * s - p + d * j == index]
+    elif kind == "pick":
+        taps = [numbers[0] + numbers[1] * index]
+    else:
+        taps = [sizes[-1] - 1 - index]
+    return set().union(*(reached(stack[:-1], tap, sizes[:-1]) for tap in taps), set())
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(steps, min_size=1, max_size=3))
+def test_stacks_of_operations_reach_what_single_steps_reach_without_a_border(stack):
+    result = followed(stack)
+    sizes = [followed(stack[:depth]).size for depth in range(len(stack))]
+    assert len(result.first) == len(result.last) == result.size
+    for index, (first, last) in enumerate(zip(result.first, result.last, strict=True)):
+        inside = reached(stack, index, sizes)
+        if inside:
+            assert (first, last) == (min(inside), max(inside))
+        else:
+            assert first > last
+
+
+def test_gaps_of_a_transposed_convolution_depend_on_nothing():
+    sparse = slide_transposed(inputs(3), 7, kernel=1, stride=3)
+    assert [bool(f <= b) for f, b in zip(sparse.first, sparse.last, strict=True)] == [
+        *(True, False, False) * 2,
+        True,
+    ]
+    assert largest_field(sparse) == 1
+    wide = slide(sparse, 5, kernel=3)
+    assert wide.first.tolist() == [0, 1, 1, 1, 2]
+    assert wide.last.tolist() == [0, 1, 1, 1, 2]
+    beyond = look_up(sparse, np.array([-3, -2, 9, 10]))
+    assert beyond[0][[0, 2]].tolist() == beyond[1][[0, 2]].tolist() == [-1, 3]
+    assert (beyond[0] > beyond[1])[[1, 3]].tolist() == [True, True]
+
+
+@given(st.integers(1, 17), st.integers(1, 11))
+def test_adaptive_windows_are_those_of_the_formula(size, wanted):
+    pooled = adapt(inputs(size), wanted)
+    assert pooled.first.tolist() == [i * size // wanted for i in range(wanted)]
+    assert pooled.last.tolist() == [math.ceil((i + 1) * size / wanted) - 1 for i in range(wanted)]
+
+
+def test_padding_by_own_values_does_not_move_in_step():
+    mirrored = compose(inputs(4), 6, lambda i: abs(i - 1), Fraction(1))
+    assert mirrored.first.tolist() == [1, 0, 1, 2, 3, 4]
+    rolled = compose(inputs(5), 5, lambda i: (i - 2) % 5, Fraction(1))
+    windows = slide(rolled, 3, kernel=3)
+    assert windows.first.tolist() == [0, 0, 0]  # 3 4 0, 4 0 1, 0 1 2
+    assert windows.last.tolist() == [4, 4, 2]
+    assert largest_field(windows) == 5
+
+
+def test_united_maps_depend_on_both_also_beyond_the_border():
+    fine = slide_transposed(inputs(4), 8, kernel=2, stride=2)
+    coarse = slide(inputs(8), 8, kernel=3, padding=1)
+    both = unite(fine, coarse)
+    for index in (-3, 0, 5, 9):
+        pairs = [look_up(m, np.array([index])) for m in (fine, coarse, both)]
+        if 0 <= index < 8:
+            assert pairs[2][0] == min(pairs[0][0], pairs[1][0])
+            assert pairs[2][1] == max(pairs[0][1], pairs[1][1])
+    assert unite(coarse, coarse) is coarse
+    level = unite(constant(2, 3, size=8), coarse)
+    assert level.first.tolist() == [-1, 0, 1, 2, 2, 2, 2, 2]
+    assert level.last.tolist() == [3, 3, 3, 4, 5, 6, 7, 8]
+    assert (level.period, level.shift) == (1, 1)
+
+
+def test_nothing_adds_nothing():
+    kept = unite(nothing(5), inputs(5))
+    assert kept.first.tolist() == kept.last.tolist() == [0, 1, 2, 3, 4]
+    assert largest_field(nothing(5)) == 0
+    assert largest_field(hull(nothing(5))) == 0
+
+
+def test_endless_periods_are_given_up_beyond_the_ends():
+    intervals = inputs(6)
+    for odd in (1_009, 1_013, 1_019):
+        intervals = compose(intervals, 5, lambda i, m=odd: i * 6 // m, Fraction(6, odd))
+    assert (intervals.period < 65_537, intervals.shift) == (True, 0)
+    assert [a.tolist() for a in look_up(intervals, np.array([-7, 99]))] == [[0, 0], [0, 0]]
+
+
+def test_shared_maps_cannot_be_written():
+    with pytest.raises(ValueError, match="read-only"):
+        inputs(3).first[0] = 7
+
+
+def value(shape, *axes):
+    return Value(
+        shape, None, tuple(Dependence(a, inputs(1 if a is None else shape[a])) for a in axes)
+    )
+
+
+def test_axes_move_mix_and_vanish():
+    maps = value((1, 2, 5, 7), 2, 3)
+    assert [axis for axis, _ in moved(maps, {2: 3, 3: 1})] == [3, 1]
+    (rows, columns) = mixed(maps, [3])
+    assert (rows.axis, columns.axis) == (2, None)
+    assert (columns.intervals.first, columns.intervals.last) == (0, 6)
+    less = without(maps, [1, 3])
+    assert less.shape == (1, 5)
+    assert [axis for axis, _ in less.axes] == [1, None]
+
+
+def test_values_of_one_shape_unite_along_the_axes_that_carry_them():
+    maps, gate = value((1, 2, 5, 7), 2, 3), value((2, 1, 1), None, None)
+    rows, columns = united([maps, gate], (1, 2, 5, 7))
+    assert (rows.axis, columns.axis) == (2, 3)
+    assert rows.intervals.first.tolist() == [0, 0, 0, 0, 0]
+    assert rows.intervals.last.tolist() == [0, 1, 2, 3, 4]
+    turned = value((1, 2, 5, 7), 3, 2)
+    rows, columns = united([maps, turned], (1, 2, 5, 7))
+    assert (rows.axis, rows.intervals.last.tolist()) == (2, [6] * 5)
+    assert (columns.axis, columns.intervals.first.tolist()) == (3, [0] * 7)
+
+
+def test_a_stretched_axis_carries_nothing():
+    (stretched,) = united([value((1, 3, 1), 2)], (1, 3, 4))
+    assert stretched.axis is None
+    (kept,) = united([value((1, 3, 1), 2), value((1, 3, 4), 2)], (1, 3, 4))
+    assert (kept.axis, kept.intervals.first.tolist()) == (2, [0, 0, 0, 0])
+
+
+def test_shapes_are_broadcast_from_the_right():
+    assert broadcast((2, 1, 5), (3, 1), (1,)) == (2, 3, 5)
+    with pytest.raises(UsageError, match=r"shapes \(2, 3\) and \(2, 4\) do not fit together"):
+        broadcast((2, 3), (2, 4))
+
+
+def test_axes_are_counted_from_either_end():
+    maps = value((1, 2, 5), 2)
+    assert [axis_number(maps, dim) for dim in (-3, -1, 0, 2)] == [0, 2, 0, 2]
+    with pytest.raises(UsageError, match=r"shape \(1, 2, 5\) has no axis 3"):
+        axis_number(maps, 3)

@@ -1,0 +1,81 @@
+"""Networks and recipes by name: nothing is missing, everything builds, names need no torch."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from striate.errors import UsageError
+from striate.models import NETWORKS, RECIPES, build, find_network, find_recipe, with_defaults
+from striate.recipes import Recipe
+
+# From the papers; a network that is missing here fails the test below it.
+PAPER_PARAMETERS = {
+    "lecun1989": 9_760,
+    "dense1989": 10_690,
+    "lecun1990": 2_578,
+    "lenet5": 60_000,
+    "lenet5_relu": 61_706,
+    "dense300": 238_510,
+    "dense300_100": 266_610,
+}
+
+
+def test_no_network_is_missing_from_the_table_of_parameters():
+    assert set(PAPER_PARAMETERS) == set(NETWORKS)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_builds_and_maps_its_input_to_its_classes(name):
+    network = NETWORKS[name]
+    built = build(name)
+    assert sum(p.numel() for p in built.parameters()) == PAPER_PARAMETERS[name]
+    assert built(torch.zeros(3, *network.input_shape)).shape == (3, network.num_classes)
+    channels, *size = network.input_shape
+    other = build(name, in_channels=channels + 1, num_classes=7)
+    assert other(torch.zeros(3, channels + 1, *size)).shape == (3, 7)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_s_own_recipe_exists_and_trains_it(name):
+    assert find_recipe(NETWORKS[name].recipe).network == name
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_shipped_recipe_counts_as_given_in_every_field(name):
+    recipe = find_recipe(name)
+    assert recipe.model_fields_set == set(Recipe.model_fields)
+    assert with_defaults(recipe) == recipe
+
+
+def test_what_a_recipe_leaves_open_comes_from_its_network():
+    completed = with_defaults(Recipe(network="lenet5", data="digits", momentum=0.5))
+    own = find_recipe("lenet5")
+    assert completed == own.replace(data="digits", momentum=0.5)
+    assert completed.loss == "map"
+
+
+def test_another_choice_does_not_inherit_what_belonged_to_the_first():
+    adamw = with_defaults(Recipe(network="lenet5_relu", data="digits", optimizer="adamw"))
+    assert (adamw.learning_rate, adamw.nesterov) == (0.002, False)
+    given = Recipe(network="lenet5_relu", data="digits", optimizer="adamw", learning_rate=0.1)
+    assert with_defaults(given).learning_rate == 0.1
+    same = with_defaults(Recipe(network="lenet5_relu", data="digits", optimizer="sgd"))
+    assert same == with_defaults(Recipe(network="lenet5_relu", data="digits"))
+
+
+def test_a_name_that_does_not_exist_is_answered_with_the_nearest():
+    with pytest.raises(UsageError, match="no network is called 'lenet'; did you mean 'lenet5'?"):
+        find_network("lenet")
+    with pytest.raises(UsageError, match="no recipe is called 'mnist99'; did you mean 'mnist-99'"):
+        find_recipe("mnist99")
+
+
+def test_names_need_no_torch():
+    code = (
+        "import sys, striate.models, striate.datasets, striate.cli;"
+        "print({'torch', 'matplotlib', 'sklearn', 'numpy', 'pydantic'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

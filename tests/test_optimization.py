@@ -1,0 +1,149 @@
+"""Our optimisers against PyTorch's, our schedules against their curves."""
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from striate.optimization import Optimizer, learning_rate, update_average
+from striate.recipes import Recipe
+
+RECIPE = Recipe(network="lenet5", data="digits", epochs=10, learning_rate=0.1)
+
+
+def small_network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3))
+
+
+SETTINGS = [
+    ({"momentum": 0.0}, torch.optim.SGD, {}),
+    ({"momentum": 0.9}, torch.optim.SGD, {"momentum": 0.9}),
+    (
+        {"momentum": 0.8, "nesterov": True, "weight_decay": 0.02},
+        torch.optim.SGD,
+        {"momentum": 0.8, "nesterov": True, "weight_decay": 0.02},
+    ),
+    ({"optimizer": "adamw", "weight_decay": 0.1}, torch.optim.AdamW, {"weight_decay": 0.1}),
+    ({"optimizer": "adamw"}, torch.optim.AdamW, {"weight_decay": 0.0}),
+]
+
+
+@pytest.mark.parametrize(("fields", "rival", "options"), SETTINGS)
+def test_weights_move_as_pytorch_moves_them(fields, rival, options):
+    ours, theirs = small_network(), small_network()
+    optimizer = Optimizer(ours.parameters(), RECIPE.replace(**fields))
+    other = rival(theirs.parameters(), lr=0.1, **options)
+    for step in range(25):
+        x = torch.randn(7, 5, generator=torch.Generator().manual_seed(step))
+        rate = 0.1 / (1 + step)
+        other.param_groups[0]["lr"] = rate
+        for network, update in ((ours, lambda rate=rate: optimizer.step(rate)), (theirs, other.step)):
+            network(x).square().sum().backward()
+            update()
+            network.zero_grad()
+    for mine, yours in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(mine, yours, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("fields", [fields for fields, _, _ in SETTINGS])
+def test_a_loaded_state_goes_on_to_the_same_bits(fields):
+    def steps(network, optimizer, numbers):
+        for number in numbers:
+            generator = torch.Generator().manual_seed(number)
+            network(torch.randn(7, 5, generator=generator)).square().sum().backward()
+            optimizer.step(0.05)
+
+    recipe = RECIPE.replace(**fields)
+    whole = small_network()
+    steps(whole, Optimizer(whole.parameters(), recipe), range(9))
+    first = small_network()
+    before = Optimizer(first.parameters(), recipe)
+    steps(first, before, range(4))
+    second = small_network()
+    second.load_state_dict(first.state_dict())
+    after = Optimizer(second.parameters(), recipe)
+    after.load_state(before.state())
+    steps(second, after, range(4, 9))
+    for one, other in zip(whole.parameters(), second.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_weights_without_a_gradient_still_decay_and_frozen_ones_stay():
+    network = small_network()
+    network[0].bias.requires_grad_(False)
+    frozen = network[0].bias.clone()
+    before = network[2].weight.clone()
+    Optimizer(network.parameters(), RECIPE.replace(momentum=0, weight_decay=0.5)).step(0.1)
+    assert torch.allclose(network[2].weight, before * 0.95)
+    assert torch.equal(network[0].bias, frozen)
+
+
+def rates(recipe: Recipe, steps_per_epoch: int = 7) -> list[float]:
+    return [
+        learning_rate(recipe, step, steps_per_epoch)
+        for step in range(recipe.epochs * steps_per_epoch)
+    ]
+
+
+def test_constant_is_constant():
+    assert set(rates(RECIPE.replace(schedule="constant"))) == {0.1}
+
+
+def test_cosine_falls_from_the_rate_to_nothing_symmetrically():
+    course = rates(RECIPE.replace(schedule="cosine"))
+    assert all(before > after for before, after in itertools.pairwise(course))
+    assert [a + b for a, b in zip(course, reversed(course), strict=True)] == pytest.approx([0.1] * 70)
+    assert course[0] > 0.0999
+    assert course[-1] < 0.0001
+
+
+def test_one_cycle_rises_for_three_tenths_and_falls_to_nothing():
+    course = rates(RECIPE.replace(schedule="one-cycle"))
+    assert course.index(max(course)) in (20, 21)
+    assert max(course) == pytest.approx(0.1, rel=0.03)
+    assert course[-1] == pytest.approx(0.1 * 0.5 / 70 / 0.7)
+
+
+def test_steps_follow_the_table_of_lenet_5():
+    paper = {2: 0.4, 5: 0.2, 8: 0.1, 12: 0.02}  # 0.0005, 0.0002, 0.0001, 0.00005, 0.00001
+    recipe = RECIPE.replace(schedule="step", milestones=paper, epochs=20, learning_rate=0.0005)
+    course = rates(recipe, steps_per_epoch=1)
+    expected = [0.0005] * 2 + [0.0002] * 3 + [0.0001] * 3 + [0.00005] * 4 + [0.00001] * 8
+    assert course == pytest.approx(expected)
+
+
+def test_plateau_cuts_once_for_each_reduction():
+    recipe = RECIPE.replace(schedule="plateau", plateau_factor=0.1)
+    assert learning_rate(recipe, 5, 7, reductions=0) == pytest.approx(0.1)
+    assert learning_rate(recipe, 5, 7, reductions=2) == pytest.approx(0.001)
+
+
+def test_warm_up_rises_to_the_schedule():
+    course = rates(RECIPE.replace(schedule="constant", warmup=2))
+    assert course[:14] == pytest.approx([0.1 * (n + 1) / 14 for n in range(14)])
+    assert set(course[14:]) == {0.1}
+
+
+@given(elapsed=st.floats(0, 100), step=st.integers(0, 69))
+def test_under_a_time_budget_the_schedule_runs_out_with_the_time(elapsed, step):
+    recipe = RECIPE.replace(schedule="cosine", time=60)
+    rate = learning_rate(recipe, step, 7, elapsed=elapsed)
+    assert 0 <= rate <= learning_rate(RECIPE.replace(schedule="cosine"), step, 7)
+    if elapsed >= 60:
+        assert rate == 0
+
+
+def test_the_average_follows_and_takes_buffers_over():
+    network, average = nn.BatchNorm1d(3), nn.BatchNorm1d(3)
+    nn.init.constant_(network.weight, 5.0)
+    network.running_mean.fill_(7.0)
+    update_average(average, network, decay=0.75, steps=10**6)
+    assert average.weight.tolist() == [2.0] * 3  # 0.75 × 1 + 0.25 × 5
+    assert average.running_mean.tolist() == [7.0] * 3
+    fresh = nn.BatchNorm1d(3)
+    update_average(fresh, network, decay=0.999, steps=1)
+    assert fresh.weight[0] > 4  # the first steps forget the initial weights

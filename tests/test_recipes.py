@@ -1,0 +1,104 @@
+"""The recipe reads back equal, refuses what it does not know, and is one definition."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from striate.errors import UsageError
+from striate.recipes import Recipe, read_yaml, recipe_fields
+
+RECIPE = Recipe(network="lenet5", data="digits")
+
+
+@given(
+    epochs=st.integers(1, 10**6),
+    learning_rate=st.floats(1e-300, 1e300),
+    milestones=st.dictionaries(st.integers(0, 500), st.floats(0, 2)),
+    time=st.none() | st.floats(1e-6, 1e9),
+    input_range=st.none() | st.tuples(st.floats(-9, 9), st.floats(-9, 9)),
+    data=st.text(min_size=1).filter(str.isprintable),
+)
+def test_every_recipe_reads_back_equal(data, milestones, **fields):
+    changes = {"milestones": milestones, "schedule": "step"} if milestones else {}
+    recipe = RECIPE.replace(data=data, **fields, **changes)
+    assert Recipe.from_yaml(recipe.to_yaml()) == recipe
+
+
+def test_the_file_has_every_field():
+    assert list(read_yaml(RECIPE.to_yaml())) == list(Recipe.model_fields)
+
+
+def test_a_recipe_cannot_be_changed():
+    with pytest.raises(ValidationError, match="frozen"):
+        RECIPE.epochs = 3
+
+
+def test_replace_keeps_in_mind_what_was_given():
+    assert RECIPE.replace(epochs=3).model_fields_set == {"network", "data", "epochs"}
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("90s", 90), ("10min", 600), ("1.5h", 5400), ("2 m", 120)]
+)
+def test_times_may_have_a_unit(text, seconds):
+    assert RECIPE.replace(time=text).time == seconds
+
+
+def test_options_given_as_text_are_read():
+    recipe = RECIPE.replace(schedule="step", milestones="2:0.4, 5:0.2", input_range="-0.1,1.175")
+    assert recipe.milestones == {2: 0.4, 5: 0.2}
+    assert recipe.input_range == (-0.1, 1.175)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epoch": 3}, "a recipe has no 'epoch'; did you mean 'epochs'"),
+        ({"epochs": 0}, "epochs is 0: .*greater than or equal to 1"),
+        ({"epochs": "many"}, "epochs is 'many'"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan: .*finite"),
+        ({"optimizer": "sdg"}, "optimizer is 'sdg': .*'sgd' or 'adamw'"),
+        ({"time": "3 weeks"}, "time is '3 weeks': unit 'weeks' is not one of s, min, h"),
+        ({"milestones": "2,3", "schedule": "step"}, "write EPOCH:SHARE"),
+        ({"milestones": {2: 0.1}}, "milestones work with schedule step only"),
+        ({"schedule": "step"}, "schedule step needs milestones"),
+        ({"label_smoothing": 0.1, "loss": "map"}, "label_smoothing works with loss cross-entropy"),
+        ({"nesterov": True, "momentum": 0}, "nesterov needs optimizer sgd with a momentum"),
+        ({"nesterov": True, "optimizer": "adamw"}, "nesterov needs optimizer sgd"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(changes, message):
+    with pytest.raises(UsageError, match=message) as refusal:
+        RECIPE.replace(**changes)
+    assert "\n" not in str(refusal.value)
+
+
+def test_yaml_is_read_by_the_rules_of_1_2():
+    text = "a: 1e-4\nb: no\nc: 010\nd: 12:30\ne: 1_000\nf: .5\ng: ~\nh: true\ni: 0x1F\nj: 2026-11-23"
+    assert read_yaml(text) == {
+        "a": 1e-4, "b": "no", "c": 10, "d": "12:30", "e": "1_000", "f": 0.5, "g": None,
+        "h": True, "i": "0x1F", "j": "2026-11-23",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [1", "not YAML"),
+        ("- a\n- b", "a recipe is 'name: value' lines, not list"),
+        ("!!python/object/apply:os.system [echo]", "not YAML: could not determine a constructor"),
+    ],
+)
+def test_text_that_is_no_recipe_is_refused(text, message):
+    with pytest.raises(UsageError, match=message):
+        read_yaml(text)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UsageError, match=r"recipe file .*absent\.yaml cannot be read"):
+        recipe_fields(tmp_path / "absent.yaml")
+
+
+def test_every_field_says_what_it_is():
+    assert [n for n, f in Recipe.model_fields.items() if not f.description] == []

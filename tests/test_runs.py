@@ -1,0 +1,193 @@
+"""The run folder: reads back, refuses what is not one, survives damage."""
+
+import json
+import os
+
+import pytest
+import safetensors.torch
+import torch
+
+from striate.batches import prepare
+from striate.errors import DataError, RunError, UsageError
+from striate.recipes import Recipe
+from striate.runs import FORMAT, Run, check_free
+from striate.training import resume, train
+
+FILES = {
+    "recipe.yaml", "environment.json", "classes.json", "input.json", "progress.csv",
+    "model.safetensors", "curves.svg", "state", "README.md",
+}  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path, small_set):
+    recipe = Recipe(network="lecun1990", data=str(small_set), epochs=3, batch_size=9)
+    return train(recipe, tmp_path / "run", save_seconds=0)
+
+
+def test_a_run_folder_has_its_files_and_nothing_else(run):
+    assert set(os.listdir(run.path)) == FILES
+    assert not [name for name in os.listdir(run.path.parent) if name.startswith(".")]
+    assert len(list((run.path / "state").iterdir())) == 2
+
+
+def test_a_run_reads_back_what_training_gave(run, small_set):
+    again = Run(run.path)
+    assert again.recipe == run.recipe
+    assert set(again.recipe.model_fields_set) == set(Recipe.model_fields)
+    assert again.classes == ("0", "1", "2")
+    assert [row["epoch"] for row in again.progress()] == [1, 2, 3]
+    assert again.environment["data_source"] == str(small_set)
+    assert again.evaluation() is None
+
+
+def test_weights_open_without_striate_and_say_what_they_are(run):
+    with safetensors.safe_open(run.path / "model.safetensors", "pt") as file:
+        facts = json.loads(file.metadata()["striate"])
+    assert (facts["network"], facts["classes"]) == ("lecun1990", ["0", "1", "2"])
+    weights = safetensors.torch.load_file(run.path / "model.safetensors")
+    for name, tensor in run.network().state_dict().items():
+        assert torch.equal(tensor, weights[name])
+
+
+def test_predict_gives_probabilities_for_bytes_and_floats_of_any_size(run, part):
+    bytes_ = run.predict(part.images)
+    assert bytes_.shape == (51, 3)
+    assert torch.allclose(bytes_.sum(dim=1), torch.ones(51))
+    assert torch.allclose(run.predict(part.images / 255), bytes_, atol=1e-5)
+    logits = run.network()(prepare(part.images, (0, 255), run.spec))
+    assert torch.allclose(logits.softmax(dim=1), bytes_)
+    assert run.predict(torch.zeros(2, 1, 31, 45)).shape == (2, 3)
+
+
+def test_predict_refuses_what_the_network_cannot_read(run):
+    with pytest.raises(DataError, match=r"shape \(2, 3, 16, 16\); this run reads \(N, 1, H, W\)"):
+        run.predict(torch.zeros(2, 3, 16, 16))
+    with pytest.raises(DataError, match=r"run from -1 to 1; scale floats to \[0, 1\]"):
+        run.predict(torch.linspace(-1, 1, 256).view(1, 1, 16, 16))
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(RunError, match=r"absent does not exist; `striate train"):
+        Run(tmp_path / "absent")
+    with pytest.raises(RunError, match="is not a run: it has no recipe.yaml"):
+        Run(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["environment.json", "classes.json", "input.json", "recipe.yaml"])
+def test_a_damaged_description_is_named(run, name):
+    (run.path / name).write_text("{")
+    with pytest.raises(RunError, match=f"{run.path} is a damaged run"):
+        Run(run.path)
+
+
+def test_a_later_format_is_refused(run):
+    environment = json.loads((run.path / "environment.json").read_text())
+    environment["format"] = FORMAT + 1
+    (run.path / "environment.json").write_text(json.dumps(environment))
+    with pytest.raises(RunError, match=f"has run format {FORMAT + 1}, this striate reads up to"):
+        Run(run.path)
+
+
+@pytest.mark.parametrize("damage", ["truncate", "other network", "absent"])
+def test_damaged_weights_are_refused_and_resume_writes_them_again(run, damage):
+    file = run.path / "model.safetensors"
+    before = file.read_bytes()
+    if damage == "truncate":
+        file.write_bytes(before[:-7])
+    elif damage == "other network":
+        safetensors.torch.save_file({"fc.weight": torch.zeros(3, 2)}, file)
+    else:
+        file.unlink()
+    with pytest.raises(RunError, match=r"does not hold this run's weights: .*--resume"):
+        run.network()
+    resume(run.path)
+    assert file.read_bytes() == before
+
+
+def states(run):
+    return sorted((run.path / "state").glob("*.pt"))
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "empty"])
+def test_a_damaged_state_is_found_and_the_one_before_is_used(run, damage):
+    older, newest = states(run)
+    content = bytearray(newest.read_bytes())
+    if damage == "flip":
+        content[len(content) // 2] ^= 1
+    newest.write_bytes({"flip": content, "truncate": content[:-1], "empty": b""}[damage])
+    state, notes = run.load_state()
+    assert state["epoch"] == 2
+    assert f"{newest} is damaged (its checksum differs)" in notes[0]
+    assert [file.name for file in states(run)] == [older.name]
+
+
+def test_a_byte_flipped_anywhere_in_a_state_is_found(run):
+    newest = states(run)[-1]
+    content = newest.read_bytes()
+    for place in range(0, len(content), max(1, len(content) // 60)):
+        damaged = bytearray(content)
+        damaged[place] ^= 0x10
+        newest.write_bytes(damaged)
+        assert run.load_state()[0]["epoch"] == 2
+        newest.with_suffix(".damaged").unlink()
+    newest.write_bytes(content)
+    assert run.load_state()[0]["epoch"] == 3
+
+
+def test_without_a_whole_state_nothing_is_resumed(run):
+    for file in states(run):
+        file.write_bytes(b"x" + file.read_bytes())
+    with pytest.raises(RunError, match=r"no state in .*state is whole; train again"):
+        run.load_state()
+
+
+def test_a_pickle_that_runs_code_is_never_run(run, tmp_path):
+    import hashlib
+
+    class Evil:
+        def __reduce__(self):
+            return (os.system, (f"touch {tmp_path / 'owned'}",))
+
+    torch.save({"epoch": 9, "x": Evil()}, tmp_path / "evil.pt")
+    content = (tmp_path / "evil.pt").read_bytes()
+    checksum = hashlib.sha256(content).hexdigest()[:16]
+    (run.path / "state" / f"000009-00000000-{checksum}.pt").write_bytes(content)
+    with pytest.raises(Exception, match="Weights only load failed"):
+        run.load_state()
+    assert not (tmp_path / "owned").exists()
+
+
+def test_two_processes_do_not_train_one_run(run):
+    with (
+        run.locked(),
+        pytest.raises(RunError, match=r"another process is training .*run; wait for its end"),
+    ):
+        resume(run.path)
+
+
+def test_a_taken_place_is_refused_with_the_ways_out(run, tmp_path):
+    with pytest.raises(UsageError, match=r"holds a run; go on with `striate train --resume .*"):
+        check_free(run.path, overwrite=False)
+    check_free(run.path, overwrite=True)
+    (tmp_path / "photos").mkdir()
+    check_free(tmp_path / "photos", overwrite=False)  # an empty folder may become the run
+    (tmp_path / "photos" / "cat.jpg").touch()
+    with pytest.raises(UsageError, match="exists and is not a run; choose another --out"):
+        check_free(tmp_path / "photos", overwrite=True)
+    with pytest.raises(UsageError, match="exists and is not a run"):
+        check_free(tmp_path / "photos" / "cat.jpg", overwrite=True)
+
+
+def test_overwriting_leaves_only_the_new_run(run, tmp_path, small_set):
+    recipe = Recipe(network="lecun1989", data=str(small_set), epochs=1, batch_size=9)
+    assert train(recipe, run.path, overwrite=True).recipe.network == "lecun1989"
+    assert set(os.listdir(run.path)) == FILES
+    assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
+
+
+def test_the_model_card_says_what_it_is(run):
+    card = (run.path / "README.md").read_text("utf-8")
+    assert "# lecun1990 on" in card
+    assert "3 of 3 epochs" in card
+    assert "lowest validation error" in card

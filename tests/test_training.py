@@ -1,0 +1,253 @@
+"""Training: it learns, chooses on validation, stops when asked, and goes on to the same bits."""
+
+import json
+import math
+import os
+import signal
+import threading
+import time
+from itertools import pairwise
+
+import pytest
+import torch
+
+from striate.errors import DataError, Interrupted, RunError, TrainingError, UsageError
+from striate.display import Silent
+from striate.recipes import Recipe
+from striate.runs import Run
+from striate.training import resume, train
+
+
+@pytest.fixture
+def recipe(small_set):
+    return Recipe(
+        network="lecun1990", data=str(small_set), epochs=4, batch_size=9, validation=0.2,
+        shift=1, rotation=5, seed=3,
+    )  # fmt: skip
+
+
+def final_weights(run: Run) -> dict[str, torch.Tensor]:
+    return run.load_state()[0]["weights"]
+
+
+def assert_same_run(one: Run, other: Run) -> None:
+    a, b = one.load_state()[0], other.load_state()[0]
+    for kind in ("weights", "average"):
+        assert (a[kind] is None) == (b[kind] is None)
+        for name in a[kind] or ():
+            assert torch.equal(a[kind][name], b[kind][name]), name
+    for name, tensor in a["best"]["weights"].items():
+        assert torch.equal(tensor, b["best"]["weights"][name]), name
+    rows = [[{k: v for k, v in row.items() if k != "seconds"} for row in s["progress"]] for s in (a, b)]
+    assert rows[0] == rows[1]
+
+
+class StopAfter(Silent):
+    """Sends this process a signal after so many steps, as Ctrl-C does."""
+
+    def __init__(self, steps: int, number: int = signal.SIGINT) -> None:
+        self.left, self.number = steps, number
+
+    def step(self, epoch: int, images: int, loss: float) -> None:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), self.number)
+
+
+def test_three_classes_of_bars_are_learnt(recipe, tmp_path):
+    run = train(recipe.replace(epochs=12), tmp_path / "run")
+    rows = run.progress()
+    assert rows[-1]["validation_error"] == 0
+    assert rows[-1]["train_loss"] < rows[0]["train_loss"] / 3
+
+
+def test_the_same_recipe_gives_the_same_bits_and_another_seed_others(recipe, tmp_path):
+    one = train(recipe, tmp_path / "one")
+    assert_same_run(one, train(recipe, tmp_path / "two"))
+    other = train(recipe.replace(seed=4), tmp_path / "other")
+    assert not torch.equal(
+        final_weights(one)["h1.weight"], final_weights(other)["h1.weight"]
+    )
+
+
+@pytest.mark.parametrize("steps", [1, 4, 5, 7, 13])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_saves_and_the_resumed_run_ends_in_the_same_bits(recipe, tmp_path, steps, number):
+    recipe = recipe.replace(ema=0.9, momentum=0.9, nesterov=True)
+    whole = train(recipe, tmp_path / "whole")
+    with pytest.raises(Interrupted, match=r"all is saved, go on with `striate train --resume"):
+        train(recipe, tmp_path / "cut", display=StopAfter(steps, number))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert_same_run(whole, resume(tmp_path / "cut"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": "adamw", "weight_decay": 0.1, "learning_rate": 0.003},
+        {"schedule": "plateau", "plateau_epochs": 1, "learning_rate": 0.001},
+        {"ema": 0.95, "elastic": 1.0},
+        {"validation": 0},
+        {"patience": 2, "learning_rate": 1e-7, "epochs": 9},
+    ],
+)
+def test_a_run_cut_twice_ends_in_the_same_bits(recipe, tmp_path, changes):
+    recipe = recipe.replace(**changes)
+    whole = train(recipe, tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        train(recipe, tmp_path / "cut", display=StopAfter(3))
+    with pytest.raises(Interrupted):
+        resume(tmp_path / "cut", display=StopAfter(4))
+    assert_same_run(whole, resume(tmp_path / "cut"))
+
+
+def test_a_finished_run_resumes_to_itself(recipe, tmp_path):
+    run = train(recipe, tmp_path / "run")
+    before = final_weights(run)
+    rows = run.progress()
+    assert resume(run.path).progress() == rows
+    assert all(torch.equal(t, before[n]) for n, t in final_weights(run).items())
+
+
+def test_the_best_weights_on_validation_are_kept(recipe, tmp_path):
+    recipe = recipe.replace(learning_rate=0.3, schedule="constant", epochs=8)
+    run = train(recipe, tmp_path / "run")
+    state = run.load_state()[0]
+    scores = [(row["validation_error"], row["validation_loss"]) for row in run.progress()]
+    assert state["best"]["epoch"] == scores.index(min(scores)) + 1
+    weights = run.network().state_dict()
+    assert all(torch.equal(t, weights[n]) for n, t in state["best"]["weights"].items())
+
+
+def test_without_validation_the_last_weights_are_kept(recipe, tmp_path):
+    run = train(recipe.replace(validation=0), tmp_path / "run")
+    assert [row["validation_error"] for row in run.progress()] == [None] * 4
+    last = final_weights(run)
+    assert all(torch.equal(t, last[n]) for n, t in run.network().state_dict().items())
+
+
+def test_patience_ends_a_run_that_no_longer_improves(recipe, tmp_path):
+    run = train(
+        recipe.replace(epochs=50, patience=3, learning_rate=1e-12, shift=0, rotation=0),
+        tmp_path / "run",
+    )
+    rows = run.progress()
+    scores = [(row["validation_error"], row["validation_loss"]) for row in rows]
+    assert len(rows) < 50
+    assert len(rows) == scores.index(min(scores)) + 1 + 3
+
+
+def test_a_plateau_cuts_the_rate(recipe, tmp_path):
+    recipe = recipe.replace(
+        schedule="plateau", plateau_epochs=2, epochs=9, learning_rate=1e-12, shift=0, rotation=0
+    )
+    rates = [row["learning_rate"] for row in train(recipe, tmp_path / "run").progress()]
+    assert rates[0] == 1e-12
+    assert rates[-1] < 1e-13
+    cuts = [b / a for a, b in pairwise(rates) if b != a]
+    assert cuts == pytest.approx([0.1] * len(cuts))
+
+
+def test_a_time_budget_ends_the_run_in_time_with_the_rate_run_out(recipe, tmp_path):
+    started = time.monotonic()
+    run = train(
+        recipe.replace(epochs=10**6, time=1.5, schedule="cosine", learning_rate=0.01),
+        tmp_path / "run",
+    )
+    assert 1.4 < time.monotonic() - started < 6
+    assert run.progress()[-1]["learning_rate"] < 0.001
+
+
+@pytest.mark.parametrize("rate", [1e20, 1e38])
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_weights(recipe, tmp_path, rate):
+    recipe = recipe.replace(
+        network="lenet5_relu", learning_rate=rate, schedule="step", milestones={0: 0.0, 2: 1.0}
+    )
+    with pytest.raises(TrainingError, match=r"in epoch 3, step [12], .*kept, see .*stopped\.json"):
+        train(recipe, tmp_path / "run", save_seconds=0)
+    run = Run(tmp_path / "run")
+    assert len(run.progress()) == 2
+    assert all(t.isfinite().all() for t in run.network().state_dict().values())
+    stop = json.loads((run.path / "stopped.json").read_text())
+    assert (stop["epoch"], len(stop["images"])) == (3, 9)
+    assert set(stop["largest_weight"]) == {n for n, _ in run.network().named_parameters()}
+
+
+def test_other_data_under_the_same_name_are_refused(recipe, tmp_path, small_set):
+    with pytest.raises(Interrupted):
+        train(recipe, tmp_path / "run", display=StopAfter(2))
+    labels = small_set / "train-labels-idx1-ubyte"
+    content = bytearray(labels.read_bytes())
+    content[-1] = (content[-1] + 1) % 3
+    labels.write_bytes(content)
+    with pytest.raises(DataError, match=r"are not those this run began with .*--data-dir"):
+        resume(tmp_path / "run")
+
+
+def test_a_full_disk_is_one_line_and_what_was_saved_is_whole(recipe, tmp_path, monkeypatch):
+    import errno
+
+    with pytest.raises(Interrupted):
+        train(recipe, tmp_path / "run", display=StopAfter(6))
+    before = {
+        file: file.read_bytes() for file in sorted((tmp_path / "run").rglob("*")) if file.is_file()
+    }
+
+    def full(*_arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(RunError, match=r"No space left on device; .*free the disk, then go on"):
+            resume(tmp_path / "run", save_seconds=0)
+    after = {
+        file: file.read_bytes() for file in sorted((tmp_path / "run").rglob("*")) if file.is_file()
+    }
+    assert after == before
+    assert_same_run(train(recipe, tmp_path / "whole"), resume(tmp_path / "run"))
+
+
+def test_the_run_s_thread_count_is_used_again(recipe, tmp_path):
+    with pytest.raises(Interrupted):
+        train(recipe, tmp_path / "run", display=StopAfter(2))
+    torch.set_num_threads(2)
+    said = []
+    display = Silent()
+    display.note = said.append
+    resume(tmp_path / "run", display=display)
+    assert torch.get_num_threads() == 1
+    assert said == ["using 1 threads, as the run did from its start"]
+
+
+def test_names_are_refused_before_any_data_are_read(recipe, tmp_path):
+    with pytest.raises(UsageError, match="no network is called 'lenet6'; did you mean 'lenet5'"):
+        train(recipe.replace(network="lenet6"), tmp_path / "run")
+    with pytest.raises(UsageError, match="device 'cuda:77' is not to be had here"):
+        train(recipe, tmp_path / "run", device="cuda:77")
+    with pytest.raises(UsageError, match="schedule plateau needs a validation part"):
+        train(recipe.replace(schedule="plateau", validation=0), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_training_works_in_a_thread_of_another_program(recipe, tmp_path):
+    thread = threading.Thread(target=train, args=(recipe.replace(epochs=1), tmp_path / "run"))
+    thread.start()
+    thread.join()
+    assert len(Run(tmp_path / "run").progress()) == 1
+
+
+def test_the_caller_s_random_numbers_are_left_alone(recipe, tmp_path):
+    torch.manual_seed(8)
+    expected = torch.rand(3)
+    torch.manual_seed(8)
+    train(recipe.replace(epochs=1), tmp_path / "run")
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_the_loss_of_the_log_is_the_mean_over_the_images(recipe, tmp_path):
+    frozen = recipe.replace(learning_rate=1e-30, shift=0, rotation=0, validation=0, epochs=2)
+    first, second = train(frozen, tmp_path / "run").progress()
+    one_batch = train(frozen.replace(batch_size=51), tmp_path / "whole").progress()[0]
+    assert first["train_loss"] == pytest.approx(one_batch["train_loss"], rel=1e-5)
+    assert second["train_loss"] == pytest.approx(first["train_loss"], rel=1e-5)
+    assert math.isclose(first["train_error"] * 51, round(first["train_error"] * 51))
