@@ -153,12 +153,15 @@ FILES = {
         png(DEEP[..., :3], 16, RGB_TYPE, extra=chunk(b"tRNS", big(DEEP[1, 2, :3]))),
         *(DEEP_KEY, 65_535, True, "one colour read as transparent"),
     ),
-    "gif": (written(Image.fromarray(GREY % 3), "GIF"), GREY % 3, 255, False, ""),
+    "gif": (
+        written(Image.fromarray(GREY), "GIF"),
+        *(np.dstack([GREY] * 3), 255, False, "palette expanded to RGB"),
+    ),
     "gif-two-frames": (
         written(
             Image.fromarray(GREY), "GIF", save_all=True, append_images=[Image.fromarray(255 - GREY)]
         ),
-        *(GREY, 255, False, "first of 2 pictures"),
+        *(np.dstack([GREY] * 3), 255, False, "first of 2 pictures"),
     ),
     "webp": (written(Image.fromarray(COLOUR), "WEBP", lossless=True), COLOUR, 255, False, ""),
     "bmp": (written(Image.fromarray(COLOUR), "BMP"), COLOUR, 255, False, ""),

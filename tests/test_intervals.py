@@ -154,6 +154,17 @@ def test_united_maps_depend_on_both_also_beyond_the_border():
     assert (level.period, level.shift) == (1, 1)
 
 
+def test_united_maps_of_different_periods_repeat_together():
+    halves = slide_transposed(slide(inputs(12), 6, 1, stride=2), 12, 3, stride=2)
+    thirds = slide_transposed(slide(inputs(12), 4, 2, stride=3), 12, 4, stride=3)
+    both = unite(halves, thirds)
+    assert (halves.period, thirds.period, both.period, both.shift) == (2, 3, 6, 6)
+    places = np.arange(-20, 40)
+    one, other, together = (look_up(m, places) for m in (halves, thirds, both))
+    assert together[0].tolist() == np.minimum(one[0], other[0]).tolist()
+    assert together[1].tolist() == np.maximum(one[1], other[1]).tolist()
+
+
 def test_nothing_adds_nothing():
     kept = unite(nothing(5), inputs(5))
     assert kept.first.tolist() == kept.last.tolist() == [0, 1, 2, 3, 4]
@@ -170,8 +181,10 @@ def test_endless_periods_are_given_up_beyond_the_ends():
 
 
 def test_shared_maps_cannot_be_written():
-    with pytest.raises(ValueError, match="read-only"):
-        inputs(3).first[0] = 7
+    window = slide(inputs(5), 3, kernel=3)
+    for array in (window.first, window.last):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 7
 
 
 def value(shape, *axes):

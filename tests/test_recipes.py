@@ -22,11 +22,9 @@ RECIPE = Recipe(network="lenet5", data="digits")
 def test_every_recipe_reads_back_equal(data, milestones, **fields):
     changes = {"milestones": milestones, "schedule": "step"} if milestones else {}
     recipe = RECIPE.replace(data=data, **fields, **changes)
-    assert Recipe.from_yaml(recipe.to_yaml()) == recipe
-
-
-def test_the_file_has_every_field():
-    assert list(read_yaml(RECIPE.to_yaml())) == list(Recipe.model_fields)
+    again = Recipe.from_yaml(recipe.to_yaml())
+    assert again == recipe
+    assert again.model_fields_set == recipe.model_fields_set
 
 
 def test_a_recipe_cannot_be_changed():

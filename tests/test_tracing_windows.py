@@ -31,7 +31,10 @@ EXACT = {
         lambda x: F.conv_transpose2d(x, weights(4, 2, 3, 2), weights(4), 2, 1, 1, 2, (1, 3)),
         (4, 5, 6),
     ),
-    "transposed 3d": (lambda x: F.conv_transpose3d(x, weights(1, 2, 2, 2, 2), None, 2), (1, 2, 3, 4)),
+    "transposed 3d": (
+        lambda x: F.conv_transpose3d(x, weights(1, 2, 2, 2, 2), stride=2),
+        (1, 2, 3, 4),
+    ),
     "transposed gaps": (lambda x: F.conv_transpose1d(x, weights(3, 2, 1), stride=3), (3, 5)),
     "avg_pool1d": (lambda x: F.avg_pool1d(x, 3, 2, 1), (2, 9)),
     "avg_pool2d": (lambda x: F.avg_pool2d(x, (2, 3), padding=(1, 0)), (2, 7, 8)),
@@ -54,14 +57,19 @@ EXACT = {
     "nearest odd": (lambda x: F.interpolate(x, size=(13, 4)), (2, 5, 6)),
     "nearest-exact": (lambda x: F.interpolate(x, size=(13, 4), mode="nearest-exact"), (2, 5, 6)),
     "nearest by 1.3": (lambda x: F.interpolate(x, scale_factor=1.3), (2, 17)),
-    "nearest by 1.3, recomputed": (
-        lambda x: F.interpolate(x, scale_factor=1.3, recompute_scale_factor=True),
-        (2, 17),
+    "nearest by 1.9": (lambda x: F.interpolate(x, scale_factor=1.9), (2, 7)),
+    "nearest by 1.9, recomputed": (
+        lambda x: F.interpolate(x, scale_factor=1.9, recompute_scale_factor=True),
+        (2, 7),
     ),
     "linear by 3": (lambda x: F.interpolate(x, scale_factor=3, mode="linear"), (2, 7)),
     "bilinear corners": (
         lambda x: F.interpolate(x, size=(13, 4), mode="bilinear", align_corners=True),
         (2, 5, 6),
+    ),
+    "rows as channels": (
+        lambda x: F.conv2d(x.transpose(1, 2), weights(2, 5, 2, 3), weights(2)),
+        (4, 5, 7),
     ),
     "area": (lambda x: F.interpolate(x, size=(3, 4), mode="area"), (2, 5, 6)),
     "unbatched": (lambda x: F.conv2d(x[0], weights(4, 3, 3, 3)), (3, 5, 6)),
@@ -94,6 +102,7 @@ CONTAINED = {
 }  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
 @pytest.mark.parametrize("name", EXACT)
 def test_intervals_end_where_the_gradients_end(name):
     torch.manual_seed(3)

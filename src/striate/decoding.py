@@ -222,6 +222,8 @@ def _read_tiff(path: Path, max_pixels: int) -> Stored:
             tiff = tifffile.TiffFile(file)
             pages = len(tiff.pages)
             page = tiff.pages.first
+        if not page.imagewidth * page.imagelength:
+            raise ValueError("it holds no page")
         _check_size(path, page.imagewidth, page.imagelength, max_pixels)
         if page.axes not in ("YX", "YXS", "SYX"):
             raise DataError(

@@ -92,7 +92,7 @@ class Bar(Lines):
             "training",
             total=epochs * images,
             completed=done,
-            epoch=done // images + 1,
+            epoch=min(done // images + 1, epochs),
             epochs=epochs,
             rate="-",
             loss="-",
@@ -101,7 +101,8 @@ class Bar(Lines):
 
     def step(self, epoch: int, images: int, loss: float) -> None:
         """Move the bar on, at most ten times a second."""
-        assert self.progress is not None
+        if self.progress is None:
+            return
         self.seen += images
         self.progress.advance(self.task, images)
         now = time.perf_counter()
@@ -123,24 +124,25 @@ def choose_display() -> Display:
     from rich.console import Console
 
     console = Console(stderr=True)
-    return Bar() if console.is_terminal and not console.is_dumb_terminal else Lines()
+    # FORCE_COLOR makes rich call a log file a terminal, so the stream itself is asked too.
+    drawable = sys.stderr.isatty() and console.is_terminal and not console.is_dumb_terminal
+    return Bar() if drawable else Lines()
 
 
 def epoch_line(row: Mapping[str, float | None], epochs: int) -> str:
-    """Say in one line how an epoch went.
+    """Say in one line of 80 columns how an epoch went; the second pair is the validation part's.
 
     Example:
         >>> epoch_line(
         ...     {"epoch": 3, "train_loss": 0.0512, "train_error": 0.013, "validation_loss": 0.06,
         ...      "validation_error": 0.02, "learning_rate": 0.01, "seconds": 4.2}, epochs=20)
-        'epoch  3/20  loss 0.0512  error 1.30 %  validation loss 0.0600 error 2.00 %  4.2 s'
+        'epoch  3/20  loss 0.05120, error 1.30 %  validation 0.06000, 2.00 %  4.2 s'
     """
     parts = [
         f"epoch {int(row['epoch'] or 0):{len(str(epochs))}}/{epochs}",
-        f"loss {row['train_loss']:.4f}",
-        f"error {100 * (row['train_error'] or 0):.2f} %",
+        f"loss {row['train_loss']:#.4g}, error {100 * (row['train_error'] or 0):.2f} %",
     ]
     if row["validation_loss"] is not None:
         error = 100 * (row["validation_error"] or 0)
-        parts.append(f"validation loss {row['validation_loss']:.4f} error {error:.2f} %")
+        parts.append(f"validation {row['validation_loss']:#.4g}, {error:.2f} %")
     return "  ".join([*parts, f"{row['seconds']:.1f} s"])

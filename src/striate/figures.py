@@ -79,16 +79,25 @@ def fit_ground(image: Tensor) -> Tensor:
     y, x = (axis.flatten()[chosen] for axis in torch.meshgrid(rows, columns, indexing="ij"))
     basis = torch.stack([torch.ones_like(x), y, x, y * y, y * x, x * x], dim=1)
     values, on_ring = image.flatten()[chosen].double(), ring.flatten()[chosen]
-    kept = on_ring
-    for last_on_ring in (True, True, True, False, False):
-        surface: Tensor = torch.linalg.lstsq(basis[kept], values[kept, None]).solution[:, 0]
+    weights = on_ring.double()
+    for _ in range(12):  # least absolute differences on the border: ink may cover much of a side
+        surface = _least_squares(basis, values, weights)
         off = (values - basis @ surface).abs()
-        near = off <= max(3 * 1.4826 * float(off[on_ring].median()), FLAT)
-        kept = near & on_ring if last_on_ring else near
+        weights = on_ring / off.clamp(min=FLAT / 4)
+    for _ in range(2):
+        kept = off <= max(3 * 1.4826 * float(off[on_ring].median()), FLAT)
+        surface = _least_squares(basis, values, kept.double())
+        off = (values - basis @ surface).abs()
     light = (basis @ surface)[kept]
     if light.max() - light.min() < FLAT:
         return torch.tensor([float(values[kept].median()), 0, 0, 0, 0, 0], dtype=torch.float64)
     return surface
+
+
+def _least_squares(basis: Tensor, values: Tensor, weights: Tensor) -> Tensor:
+    root = weights.sqrt()
+    solution: Tensor = torch.linalg.lstsq(basis * root[:, None], (values * root)[:, None]).solution
+    return solution[:, 0]
 
 
 def centers(start: int, stop: int, step: int, length: int) -> Tensor:

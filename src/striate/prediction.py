@@ -26,8 +26,9 @@ SEARCH_SIDE = 700  # figures are looked for in a copy shrunk to about this [pixe
 COARSEST = 128  # and where that is too noisy, in coarser ones, down to half as much
 OVERSAMPLING = 8  # a figure larger than this many times its place is shrunk by averages first
 SAME_ASPECT = 1.02
+TIGHT = 0.9  # training figures larger than this were cut out by their box
 FULL_CONTRAST = 0.9  # ink this strong on an even ground is left as it is
-PEAK = 0.75  # of the pixels with half the darkest ink or more, the share paler than full ink
+PEAK = 0.9  # of the pixels with half the darkest ink or more, the share paler than full ink
 
 
 class Prediction(NamedTuple):
@@ -58,7 +59,8 @@ def adapt(
     of another size is treated as a scan or photograph of one figure: uneven light is
     taken off, contrast stretched to full ink (what lies beyond ground and ink is cut),
     and the figure's box cut out, resized to the training figures' extent and centred by
-    its mass, as MNIST was, or by its box where the mass would push it over the border.
+    its mass, as MNIST was; by its box where the mass would push it over the border or the
+    training figures fill their images.
     Other images are resized whole, aspect kept, on a frame of background where the aspect
     differs by more than 2 %.
 
@@ -290,7 +292,7 @@ def _cut(
     ):
         size = spec.image_size[axis]
         start = figure.center[axis] - (size // 2 + 0.5) * scale  # on the middle pixel, as MNIST is
-        if not start <= low <= high <= start + size * scale:
+        if extent > TIGHT or not start <= low <= high <= start + size * scale:
             start = (low + high - size * scale) / 2
         before = round((taken.start - start) / step)
         pads.append((before, round(size * scale / step) - before - part.shape[1 + axis]))

@@ -53,5 +53,7 @@ def _commit() -> str | None:
     git = shutil.which("git")
     if git is None:
         return None
-    head = subprocess.run([git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    # Without --verify, git answers HEAD where there is no commit yet.
+    command = [git, "rev-parse", "--verify", "--quiet", "HEAD"]
+    head = subprocess.run(command, capture_output=True, text=True, check=False)
     return head.stdout.strip() or None

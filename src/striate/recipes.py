@@ -161,8 +161,9 @@ class Recipe(BaseModel):
         return Recipe(**{**given, **changes})
 
     def to_yaml(self) -> str:
-        """Write every field, defaults included."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+        """Write the fields that were given; a run's recipe has every field."""
+        fields = self.model_dump(mode="json", exclude_unset=True)
+        return yaml.safe_dump(fields, sort_keys=False)
 
     @staticmethod
     def from_yaml(text: str) -> "Recipe":

@@ -19,7 +19,7 @@ def logits_of(
     *,
     channels_last: bool = False,
 ) -> Tensor:
-    """Score every image once, in evaluation mode; the network's mode is left as it was.
+    """Score every image once, in evaluation mode; the mode of each layer is left as it was.
 
     Args:
         network: Images to logits.
@@ -31,7 +31,7 @@ def logits_of(
     Returns:
         ``(N, classes)``, float32.
     """
-    was_training = network.training
+    modes = {module: module.training for module in network.modules()}
     network.eval()
     try:
         answers = []
@@ -42,4 +42,5 @@ def logits_of(
             answers.append(network(prepared).float())
         return torch.cat(answers)
     finally:
-        network.train(was_training)
+        for module, mode in modes.items():
+            module.training = mode

@@ -96,8 +96,7 @@ def _batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Outcome:
-    own_statistics = training or running_mean is None
-    return _mixing(input, [a for a in range(len(input.shape)) if own_statistics and a != 1])
+    return _mixing(input, [a for a in range(len(input.shape)) if training and a != 1])
 
 
 def _instance_norm(

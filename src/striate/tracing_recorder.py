@@ -276,7 +276,7 @@ class Recorder(TorchFunctionMode):
         self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Outcome | None:
         rule = self._rules.get(func)
-        if rule is None:
+        if rule is None or "out" in kwargs:
             return None
         values, options = _mapped(args, self.value), _mapped(kwargs, self.value)
         try:
@@ -319,7 +319,7 @@ class Recorder(TorchFunctionMode):
         except Exception as error:
             reason = str(error).strip().partition("\n")[0]
             raise UsageError(
-                f"{func.__name__} needs more than shapes, and a trace has no values: {reason}"
+                f"{func.__name__} failed on shapes alone, a trace has no values: {reason}"
             ) from error
         known = [self._values[id(tensor)] for tensor in given if id(tensor) in self._values]
         axes = united([Value((), None, moved(value, {})) for value in known], ())

@@ -217,12 +217,12 @@ def _average_pool(dims: int) -> Rule:
     return rule
 
 
-def _adaptive_pool(dims: int) -> Rule:
+def _adaptive_pool(dims: int, *, always_indices: bool = False) -> Rule:
     def rule(input: Value, output_size: Any, return_indices: bool = False) -> Outcome:
         asked = zip(_each(output_size, dims), input.shape[-dims:], strict=True)
         sizes = [old if new is None else new for new, old in asked]
         value = _spatially(input, sizes, lambda i, intervals: adapt(intervals, sizes[i]))
-        if return_indices:
+        if always_indices or return_indices:
             return Outcome((value, value._replace(dtype=torch.int64)), is_tuple=True)
         return Outcome((value,))
 
@@ -337,6 +337,8 @@ def _windows() -> dict[Callable[..., Any], Rule]:
     for dims in (1, 2, 3):
         # torch's own function of this name answers with indices, always.
         rules[getattr(F, f"adaptive_max_pool{dims}d")] = _adaptive_pool(dims)
+        with_indices = getattr(F, f"adaptive_max_pool{dims}d_with_indices")
+        rules[with_indices] = _adaptive_pool(dims, always_indices=True)
         for home in (torch, F):
             named = {
                 f"conv{dims}d": _convolution(dims),

@@ -107,7 +107,15 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         network = build(recipe.network, spec.channels, len(data.classes))
-    loop = _Loop(recipe, spec, data, network, choose_device(device), display, save_seconds)
+    loop = TrainingLoop(
+        recipe,
+        spec,
+        data,
+        network,
+        device=choose_device(device),
+        display=display,
+        save_seconds=save_seconds,
+    )
     run = create_run(
         out,
         recipe=recipe,
@@ -163,15 +171,22 @@ def resume(
             display.note(f"using {state['threads']} threads, as the run did from its start")
             torch.set_num_threads(state["threads"])
         network = build(run.recipe.network, run.spec.channels, len(data.classes))
-        chosen = choose_device(device)
-        loop = _Loop(run.recipe, run.spec, data, network, chosen, display, save_seconds)
+        loop = TrainingLoop(
+            run.recipe,
+            run.spec,
+            data,
+            network,
+            device=choose_device(device),
+            display=display,
+            save_seconds=save_seconds,
+        )
         loop.load(state)
         loop.go(run)
     return Run(path)
 
 
-class _Loop:
-    """A network on its way through the epochs of a recipe."""
+class TrainingLoop:
+    """A network on its way through the epochs of a complete recipe."""
 
     def __init__(
         self,
@@ -179,12 +194,14 @@ class _Loop:
         spec: InputSpec,
         data: TrainingData,
         network: nn.Module,
-        device: torch.device,
-        display: Display,
-        save_seconds: float,
+        *,
+        device: torch.device | None = None,
+        display: Display | None = None,
+        save_seconds: float = SECONDS_BETWEEN_SAVES,
     ) -> None:
-        self.recipe, self.spec, self.data, self.display = recipe, spec, data, display
-        self.device = device
+        self.recipe, self.spec, self.data = recipe, spec, data
+        self.display = display or Silent()
+        self.device = device = device or torch.device("cpu")
         self.save_seconds = save_seconds
         self.memory_format = (
             torch.channels_last if recipe.channels_last else torch.contiguous_format
@@ -234,7 +251,7 @@ class _Loop:
         try:
             with stop_signals() as stopped:
                 while not at.finished:
-                    self._epoch(run, stopped)
+                    self.epoch(run, stopped)
                     if not at.finished and time.monotonic() - last_save >= self.save_seconds:
                         self._save(run)
                         last_save = time.monotonic()
@@ -242,7 +259,8 @@ class _Loop:
         finally:
             self.display.end()
 
-    def _epoch(self, run: Run, stopped: threading.Event) -> None:
+    def epoch(self, run: Run, stopped: threading.Event) -> None:
+        """Train to the end of the epoch, from the step where it stands."""
         recipe, at = self.recipe, self.at
         batches = training_batches(
             self.training, self.data.value_range, self.spec, recipe, at.epoch, first_step=at.step

@@ -40,16 +40,33 @@ def run_command(arguments: Sequence[str]) -> int:
         return int(_app(arguments)(list(arguments), standalone_mode=False) or 0)
     except _ParserError as error:
         if arguments:
-            print(f"striate: {error.format_message()}", file=sys.stderr)
+            print(f"striate: {_one_line(error)}", file=sys.stderr)
         else:
             error.show()
         return int(error.exit_code)
     except StriateError as error:
         print(f"striate: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        print(f"striate: {reason}; look at the disk and its permissions", file=sys.stderr)
+        return 1
     except (KeyboardInterrupt, typer.Abort):
         print("striate: interrupted", file=sys.stderr)
         return 130
+
+
+def _one_line(error: Any) -> str:
+    """Say what the parser refused, and the nearest name or where the names stand."""
+    near = getattr(error, "possibilities", None)
+    if near:
+        return f"no option is called {error.option_name}; did you mean {near[0]}?"
+    message = " ".join(error.format_message().split())
+    context = getattr(error, "ctx", None)
+    if "Did you mean" in message or context is None:
+        return message
+    command = context.info_name if context.parent else ""
+    return f"{message.rstrip('.')}; see `striate {command} --help`".replace("  ", " ")
 
 
 def _app(arguments: Sequence[str]) -> typer.Typer:

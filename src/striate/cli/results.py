@@ -73,6 +73,8 @@ def predict(
     """Classify image files of any size, depth and mode."""
     if out is not None and out.suffix not in (".csv", ".json"):
         raise UsageError(f"{out} is neither .csv nor .json; name the file so")
+    if out is not None and not out.parent.is_dir():
+        raise UsageError(f"{out.parent} is not a folder; make it first, or write elsewhere")
     from striate.devices import choose_device
     from striate.files import write_file
     from striate.images import image_files
@@ -92,10 +94,12 @@ def predict(
         device=chosen,
     )
     if out is not None:
-        write_file(out, as_csv(predictions) if out.suffix == ".csv" else to_json(predictions))
+        text = as_csv(predictions) if out.suffix == ".csv" else to_json(predictions)
+        # A file's name need not be text; its bytes are written as they are.
+        write_file(out, text.encode("utf-8", "surrogateescape"))
         print(f"{len(predictions):,} predictions in {out}", file=sys.stderr)
     elif as_json:
-        print(to_json(predictions))
+        print(to_json(predictions), end="")
     elif predictions:
         print_rich(as_table(predictions))
     for error in errors[:-1]:

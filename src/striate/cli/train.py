@@ -42,12 +42,13 @@ def train(
     """Carry out `striate train`; its help stands in ``striate.cli``."""
     given = {name: value for name, value in fields.items() if value is not None}
     if resume is not None:
-        wrong = [name for name, value in (("network", network), ("recipe", recipe)) if value]
-        if wrong or given:
-            named = (wrong + ["--" + name.replace("_", "-") for name in given])[0]
+        others = {"NETWORK": network, "--recipe": recipe, "--out": out, "--overwrite": overwrite}
+        wrong = [name for name, value in others.items() if value]
+        wrong += ["--" + name.replace("_", "-") for name in given]
+        if wrong:
             raise UsageError(
-                f"--resume goes on by the run's own recipe, so {named} cannot be given too; "
-                "start a new run to change it"
+                f"--resume goes on by the run's own recipe in its own folder, so {wrong[0]} "
+                "cannot be given too; start a new run to change it"
             )
     from striate.display import choose_display
 
@@ -87,7 +88,7 @@ def _recipe(
 
 def _free_folder(recipe: Recipe) -> Path:
     """Choose runs/NETWORK-DATA, with a number where that is taken."""
-    stem = Path("runs") / f"{recipe.network}-{Path(recipe.data).name}"
+    stem = Path("runs") / f"{recipe.network}-{Path(recipe.data).resolve().name}"
     number, folder = 1, stem
     while folder.exists():
         number += 1

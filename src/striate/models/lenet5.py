@@ -23,8 +23,8 @@ Departures from the paper, and what it leaves open:
        with the print. The bar above 0, 2, 4 and 5 may be an artefact of theirs.
     4. Classes other than ten get codes drawn from a fixed seed, ±1, at Hamming distance 24 or
        more; other channel counts change only C1.
-    5. Trained by plain stochastic gradient descent; the paper uses a stochastic diagonal
-       Levenberg-Marquardt method, one pattern at a time.
+    5. Trained by stochastic gradient descent with momentum, 64 images a step; the paper uses
+       a stochastic diagonal Levenberg-Marquardt method, one pattern at a time.
 """
 
 import itertools
@@ -213,19 +213,17 @@ class Dense1998(nn.Module):
         return x
 
 
-# 20 passes, the loss, codes and initial weights of the paper; rates and batch are ours, in the
-# proportions of the paper's five steps.
+# 20 passes, the loss, codes and initial weights of the paper; momentum, batch, rate and its
+# course are ours, chosen on 10,000 held-out training images.
 _PUBLISHED = Recipe(
     network="lenet5",
     data="mnist",
     epochs=20,
-    batch_size=16,
+    batch_size=64,
     validation=0,
     loss="map",
-    learning_rate=0.002,
-    momentum=0,
-    schedule="step",
-    milestones={2: 0.4, 5: 0.2, 8: 0.1, 12: 0.02},
+    learning_rate=0.003,
+    schedule="cosine",
     input_range=(-0.1, 1.175),
     channels_last=False,
 )

@@ -1,0 +1,119 @@
+"""Write docs/results.md from the result files, so that no number in it is typed by hand.
+
+python benchmarks/results_page.py
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "docs" / "results"
+
+HEAD = """# Results
+
+Written by `python benchmarks/results_page.py` from `docs/results/`, where each measurement lies with its
+machine, versions and every single value. None was left out.
+"""
+
+PUBLISHED = """## Published networks
+
+Test error [%], beside what the paper prints. Weights after the last pass; nothing was chosen on the test
+part, which was read once a run. The paper's network, loss, initial weights and passes; the departures stand
+in each network's file.
+
+| network | data | seeds | test error, mean ± deviation | each seed | paper | command |
+|---|---|--:|--:|---|---|---|
+"""
+
+
+def read(name: str) -> dict[str, Any] | None:
+    """Read a result file, or None where the measurement was not made."""
+    file = RESULTS / f"{name}.json"
+    if not file.exists():
+        return None
+    result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return result
+
+
+def published() -> str:
+    """Give the table of published networks."""
+    text = PUBLISHED
+    for file in sorted(RESULTS.glob("published_*.json")):
+        result = json.loads(file.read_text(encoding="utf-8"))
+        error = result["test_error_percent"]
+        text += (
+            f"| {file.stem.removeprefix('published_')} | {result['data']}, "
+            f"{result['test_images']:,} images | {len(result['seeds'])} | "
+            f"{error['mean']:.2f} ± {error['deviation']:.2f} | "
+            f"{', '.join(f'{value:.2f}' for value in error['values'])} | "
+            f"{result['paper_error_percent']:g} ({result['paper']}) | `{result['command']}` |\n"
+        )
+    return text
+
+
+def speed() -> str:
+    """Give the paragraphs on speed, for the measurements that were made."""
+    text = "## Speed\n"
+    if mnist := read("mnist_99"):
+        ours, accuracy = mnist["ours_seconds"], mnist["ours_test_accuracy_percent"]
+        text += f"""
+**MNIST to 99 % test accuracy**, from process start, imports and data included:
+`striate train --recipe mnist-99` took {ours["mean"]:.1f} s (mean of {len(ours["values"])} runs with other seeds, \
+{ours["least"]:.1f} to {ours["most"]:.1f} s) and reached {accuracy["mean"]:.2f} % \
+({accuracy["least"]:.2f} to {accuracy["most"]:.2f} %). PyTorch's own MNIST example, between those runs on the \
+same machine, took {mnist["baseline_seconds"]:.0f} s: {mnist["times_faster"]:g} times as long as our median.
+"""
+    if start := read("start_up"):
+        median = start["median_seconds"]
+        text += f"""
+**Start-up**, medians of {start["rounds"]} rounds of whole processes: `striate --help` {median["help"]:.3f} s, \
+`striate train --help` {median["train_help"]:.3f} s, `import striate` {median["import_striate"]:.3f} s, the bare \
+interpreter {median["python"]:.3f} s, `import torch` {median["import_torch"]:.3f} s.
+"""
+    if loop := read("loop_cost"):
+        median = loop["median_seconds"]
+        text += f"""
+**The loop's own cost** (order, gathering, preparation, log, checks) is {loop["loop_share_percent"]:.1f} % of an \
+epoch of LeNet-5 on MNIST at batch 128: {median["loop"]:.2f} s with it, {median["bare"]:.2f} s for forward, backward \
+and update alone on batches made before. Augmentation (shift, rotation, scale, shear) is another \
+{loop["augmentation_share_percent"]:.1f} % of an epoch with it.
+"""
+    return text
+
+
+def kills() -> str:
+    """Give the paragraph on killed runs."""
+    result = read("kills")
+    if result is None:
+        return ""
+    return f"""## Killed runs
+
+{result["kills"]} real SIGKILLs at random moments, over {result["runs"]} runs of LeNet-5 on digits with augmentation \
+and averaged weights, each resumed until it was done: {result["runs_with_equal_bits"]} of {result["runs"]} runs ended \
+in the unbroken run's weights, bit for bit (`benchmarks/kills.py`). The suite kills at every single write, sync and \
+rename besides.
+"""
+
+
+def render() -> str:
+    """Give the whole page."""
+    return "\n".join(part for part in (HEAD, published(), speed(), kills(), machines()) if part)
+
+
+def machines() -> str:
+    """Say on what all this was measured."""
+    rows = {
+        (m["processor"], m["processors"], m["python"], m["torch"])
+        for file in RESULTS.glob("*.json")
+        for m in [json.loads(file.read_text(encoding="utf-8"))["machine"]]
+    }
+    lines = [
+        f"- {processor}, {cores} cores, Python {python}, PyTorch {torch}"
+        for processor, cores, python, torch in sorted(rows)
+    ]
+    return "## Machines\n\n" + "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    (ROOT / "docs" / "results.md").write_text(render(), encoding="utf-8")

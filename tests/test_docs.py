@@ -1,0 +1,74 @@
+"""Every block of the README and the how-to pages runs; the numbers come from result files."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from striate.cli import run_command
+from striate.models import NETWORKS, build
+from striate.tracing import trace
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    return re.findall(r"^```(sh|python)\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)], ids=lambda page: page.stem)
+def test_every_block_runs(page, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    digit = np.zeros((90, 70), np.uint8)
+    digit[10:80, 30:40] = 255
+    (tmp_path / "photographs").mkdir()
+    for place in ("scan.png", "photographs/one.png"):
+        Image.fromarray(255 - digit).save(tmp_path / place)
+    names: dict[str, object] = {}
+    for kind, text in blocks(page):
+        if kind == "python":
+            exec(text, names)
+            continue
+        for line in text.splitlines():
+            program, *arguments = shlex.split(line)
+            assert program == "striate"
+            if page.name == "README.md" and "train" in arguments:
+                arguments += ["--epochs", "2"]  # the page's full length is `make demo`
+            assert run_command(arguments) == 0, capsys.readouterr().err
+
+
+def test_the_readme_s_table_of_networks_is_what_the_trace_counts():
+    text = (ROOT / "README.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| .* \| ([\d,]+) \| ([\d,]+) \|$", text, re.M)
+    assert [name for name, _, _ in rows] == list(NETWORKS)
+    for name, parameters, connections in rows:
+        traced = trace(build(name), NETWORKS[name].input_shape)
+        assert (f"{traced.parameters:,}", f"{traced.connections:,}") == (parameters, connections)
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} → {target}"
+
+
+def test_the_page_of_results_is_written_from_the_result_files():
+    import sys
+
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    from results_page import render
+
+    assert (ROOT / "docs" / "results.md").read_text("utf-8") == render()
+
+
+def test_every_result_says_on_what_it_was_measured():
+    files = list((ROOT / "docs" / "results").glob("*.json"))
+    assert files
+    for file in files:
+        machine = json.loads(file.read_text("utf-8"))["machine"]
+        assert {"processor", "torch", "striate", "date"} <= set(machine), file.name
