@@ -19,7 +19,8 @@ from measuring import keep
 from striate.batches import input_spec, load_training_data, training_batches
 from striate.display import Lines
 from striate.models import build, find_network, find_recipe
-from striate.training import TrainingLoop, train
+from striate.training import train
+from striate.training_loop import TrainingLoop
 
 
 def main() -> None:

@@ -49,8 +49,9 @@ def follow(function: Callable[[Tensor], Any], shape: tuple[int, ...], *, exact: 
     Args:
         function: Of a tensor with a batch axis.
         shape: Of its input, without the batch axis.
-        exact: Whether the intervals, clipped by the border, end where the gradients end.
-            Otherwise they only have to contain them.
+        exact: Whether the intervals, clipped by the border, end where the gradients end, and
+            are given up only where no axis tells them apart. Otherwise they only have to
+            contain the gradients.
     """
     network = Calling(function)
     result = trace(network, shape)
@@ -60,6 +61,10 @@ def follow(function: Callable[[Tensor], Any], shape: tuple[int, ...], *, exact: 
     for of, (axis, intervals) in enumerate(result.dependence, start):
         assert len(intervals.first) == (1 if axis is None else output.shape[axis])
         seen = reaches(function, shape, axis, of)
+        if exact and axis is None:
+            for other in range(output.ndim):
+                apart = {tuple(inside) for inside in reaches(function, shape, other, of)}
+                assert len(apart) == 1, f"axis {other} carries input axis {of}"
         for first, last, inside in zip(intervals.first, intervals.last, seen, strict=True):
             clipped = max(first, 0), min(last, shape[of - 1] - 1)
             if len(inside):

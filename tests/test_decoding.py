@@ -16,6 +16,7 @@ RNG = np.random.default_rng(16)
 RAMP = np.arange(65_536, dtype=np.uint16).reshape(256, 256)
 GREY = RNG.integers(0, 256, (5, 7), dtype=np.uint8)
 COLOUR = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
+COLOUR[0, 1] = COLOUR[2, 3] ^ (0, 1, 0)  # like the transparent colour but for one channel
 DEEP = RNG.integers(0, 65_536, (6, 7, 4), dtype=np.uint16)
 MANY = 1_000_000
 GREY_TYPE, RGB_TYPE, LA_TYPE, RGBA_TYPE = 0, 2, 4, 6
@@ -282,13 +283,14 @@ def test_the_orientation_of_a_tiff_is_found_or_already_applied(tmp_path):
     ("pixels", "options", "message"),
     [
         (FLOAT * 3 - 1, {}, r"floats from -0\.77.* to 1\.86.*needed are values in \[0, 1\]: map"),
+        (FLOAT * 1.5, {}, r"floats from 0\.\d+ to 1\.\d+"),
         (FLOAT * np.nan, {}, r"floats from nan to nan"),
         (GREY.astype(np.int16), {}, r"int16 values from \d+ to \d+.*save 8 or 16 bits"),
         (DEEP.astype(np.uint32), {"photometric": "rgb"}, r"uint32 values .* white is not known"),
         (COLOUR, {"photometric": "cielab"}, r"TIFF of colours CIELAB; export it as RGB"),
         (np.zeros((16, 16, 16), np.uint8), {"volumetric": True, "tile": (16,) * 3}, "is a volume"),
     ],
-    ids=["range", "nan", "signed", "32-bit", "lab", "volume"],
+    ids=["range", "above", "nan", "signed", "32-bit", "lab", "volume"],
 )  # fmt: skip
 def test_values_without_a_known_white_are_refused(tmp_path, pixels, options, message):
     with pytest.raises(DataError, match=message):

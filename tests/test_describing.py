@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import torch
 from rich.console import Console
 from torch import nn
 from torch.nn import functional as F
@@ -105,6 +106,15 @@ def test_long_names_are_folded_and_lose_no_letter():
     letters = re.sub(r"[^a-z_]", "", text)
     assert "a_very_long" in letters
     assert "…" not in text
+
+
+def test_a_function_is_named_once():
+    class Flat(nn.Module):
+        def forward(self, x):
+            return torch.flatten(x, 1)
+
+    rows = [line.split() for line in printed(Flat(), (2, 3, 4)).splitlines()]
+    assert ["flatten", "24", "3×4", "–", "–", "–"] in rows
 
 
 def test_fields_of_unequal_sides_are_written_out():

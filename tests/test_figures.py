@@ -33,11 +33,12 @@ def idx(name: str) -> torch.Tensor:
 
 
 def test_the_ground_is_the_median_of_all_four_sides():
-    image = torch.zeros(2, 4, 5)
+    image = torch.zeros(3, 4, 5)
     image[0, 1:3, 1:4] = 9.0  # inside
     image[1, :, :2] = 9.0  # 6 of 14 border pixels
     image[1, 0, 2:4] = 9.0
-    assert ground_level(image).tolist() == [0.0, 9.0]
+    image[2, 0] = image[2, :, -1] = 9.0  # 8 of 14
+    assert ground_level(image).tolist() == [0.0, 9.0, 9.0]
     assert ground_level(torch.full((1, 1), 3.0)) == 3.0
 
 
@@ -66,7 +67,7 @@ def test_a_figure_of_two_parts_is_found_whole_and_specks_are_not():
     deviation[10:30, 12:18] = 0.8
     deviation[10:13, 20:31] = 0.6  # a bar apart: a quarter of the largest part
     deviation[36:38, 44:46] = 0.9  # dust: 4 of 120 pixels
-    deviation[33:36, 2:12] = 0.15  # a faint shadow
+    deviation[33:36, 2:12] = 0.25  # a shadow: more than a quarter of full ink, never half
     figure = find_figure(deviation)
     assert figure[:4] == (10, 12, 30, 31)
     mass, bar = 120 * 0.8, 33 * 0.6
@@ -81,9 +82,19 @@ def test_noise_and_faint_marks_are_no_figure():
     marked = noise.clone()
     marked[20:40, 30:36] += 0.5
     assert find_figure(marked)[:4] == (20, 30, 40, 36)
-    faint = torch.zeros(40, 50)
-    faint[5:20, 5:20] = 0.09
+    faint = noise / 3
+    assert find_figure(faint.clamp(max=0.02)) is None
+    faint[5:20, 5:20] += 0.09
     assert find_figure(faint) is None
+    many = 0.2 * torch.randn(401, 401, generator=torch.Generator().manual_seed(1))
+    assert find_figure(many) is None
+
+
+def test_a_wide_faint_shadow_does_not_hide_a_small_figure():
+    deviation = torch.zeros(60, 50)
+    deviation[:40] = 0.06
+    deviation[50:57, 20:23] = 0.9
+    assert find_figure(deviation)[:4] == (50, 20, 57, 23)
 
 
 def test_the_extent_is_the_median_longer_side_and_blank_images_do_not_count():

@@ -221,6 +221,21 @@ def test_a_shared_module_counts_its_parameters_once_and_its_connections_each_tim
     assert wide.layers[-1].receptive_field == (5, 5)
 
 
+def test_a_network_in_training_is_followed_as_in_evaluation():
+    class Headed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.BatchNorm1d(2)
+
+        def forward(self, x):
+            x = self.norm(x)
+            return (x.mean(2), x) if self.training else x
+
+    result = trace(Headed().train(), (2, 5))
+    assert result.output_shape == (2, 5)
+    assert result.layers[-1].receptive_field == (1,)
+
+
 def test_frozen_values_are_not_trainable_ones():
     network = nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 2))
     network[0].requires_grad_(False)
@@ -228,30 +243,6 @@ def test_frozen_values_are_not_trainable_ones():
     assert result.parameters == 12
     assert [layer.parameters for layer in result.layers] == [0, 12]
     assert result.connections == 20 + 12
-
-
-def test_a_tied_weight_is_counted_at_its_first_use():
-    class Tied(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.encode = nn.Linear(7, 3, bias=False)
-
-        def forward(self, x):
-            return F.linear(self.encode(x), self.encode.weight.t())
-
-    assert counts(Tied(), (7,)) == {"encode": (21, 21), "linear": (0, 21)}
-
-
-def test_a_network_of_functions_alone_is_told_function_by_function():
-    class Bare(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.kernel, self.bias = nn.Parameter(torch.ones(3, 2, 5)), nn.Parameter(torch.ones(3))
-
-        def forward(self, x):
-            return torch.tanh(F.conv1d(x, self.kernel) + self.bias.view(3, 1))
-
-    assert counts(Bare(), (2, 11)) == {"conv1d": (30, 210), "add": (3, 21), "tanh": (0, 0)}
 
 
 def test_what_cannot_be_followed_is_named_and_depends_on_everything():

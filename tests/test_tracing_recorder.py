@@ -18,6 +18,11 @@ def names(network, shape=SHAPE):
     return [layer.name for layer in trace(network, shape).layers]
 
 
+def counts(network, shape):
+    layers = trace(network, shape).layers
+    return {layer.name: (layer.parameters, layer.connections) for layer in layers}
+
+
 def test_functions_are_numbered_and_leave_a_module_its_name():
     class Clash(nn.Module):
         def __init__(self):
@@ -83,6 +88,30 @@ def test_questions_and_constants_are_no_layers():
         return x * noise
 
     assert names(Calling(function)) == ["mul"]
+
+
+def test_a_tied_weight_is_counted_at_its_first_use():
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encode = nn.Linear(7, 3, bias=False)
+
+        def forward(self, x):
+            return F.linear(self.encode(x), self.encode.weight.t())
+
+    assert counts(Tied(), (7,)) == {"encode": (21, 21), "linear": (0, 21)}
+
+
+def test_a_network_of_functions_alone_is_told_function_by_function():
+    class Bare(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.kernel, self.bias = nn.Parameter(torch.ones(3, 2, 5)), nn.Parameter(torch.ones(3))
+
+        def forward(self, x):
+            return torch.tanh(F.conv1d(x, self.kernel) + self.bias.view(3, 1))
+
+    assert counts(Bare(), (2, 11)) == {"conv1d": (30, 210), "add": (3, 21), "tanh": (0, 0)}
 
 
 def test_a_module_that_only_makes_weights_is_no_layer():
@@ -182,8 +211,9 @@ def test_writing_in_place_keeps_the_intervals():
     assert [axis for axis, _ in result.dependence] == [2, 3]
     result = trace(Calling(lambda x: (x[:, :1].relu_(), x)[1]), SHAPE)
     assert [axis for axis, _ in result.dependence] == [2, 3]
-    result = trace(Calling(lambda x: through_a_view(x, 2 * x)), SHAPE)
-    assert [axis for axis, _ in result.dependence] == [None, None]
+    for write in (through_a_view, through_data):
+        result = trace(Calling(lambda x, write=write: write(x, 2 * x)), SHAPE)
+        assert [axis for axis, _ in result.dependence] == [None, None]
 
 
 def test_what_is_written_into_is_what_comes_back():

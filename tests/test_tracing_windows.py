@@ -57,9 +57,9 @@ EXACT = {
     "nearest odd": (lambda x: F.interpolate(x, size=(13, 4)), (2, 5, 6)),
     "nearest-exact": (lambda x: F.interpolate(x, size=(13, 4), mode="nearest-exact"), (2, 5, 6)),
     "nearest by 1.3": (lambda x: F.interpolate(x, scale_factor=1.3), (2, 17)),
-    "nearest by 1.9": (lambda x: F.interpolate(x, scale_factor=1.9), (2, 7)),
-    "nearest by 1.9, recomputed": (
-        lambda x: F.interpolate(x, scale_factor=1.9, recompute_scale_factor=True),
+    "nearest by 1.7": (lambda x: F.interpolate(x, scale_factor=1.7), (2, 7)),
+    "nearest by 1.7, recomputed": (
+        lambda x: F.interpolate(x, scale_factor=1.7, recompute_scale_factor=True),
         (2, 7),
     ),
     "linear by 3": (lambda x: F.interpolate(x, scale_factor=3, mode="linear"), (2, 7)),

@@ -94,9 +94,9 @@ def test_ctrl_c_saves_and_the_resumed_run_ends_in_the_same_bits(recipe, tmp_path
 def test_a_run_cut_twice_ends_in_the_same_bits(recipe, tmp_path, changes):
     recipe = recipe.replace(**changes)
     whole = train(recipe, tmp_path / "whole")
-    with pytest.raises(Interrupted):
+    with pytest.raises(Interrupted, match="all is saved"):
         train(recipe, tmp_path / "cut", display=StopAfter(3))
-    with pytest.raises(Interrupted):
+    with pytest.raises(Interrupted, match="all is saved"):
         resume(tmp_path / "cut", display=StopAfter(4))
     assert_same_run(whole, resume(tmp_path / "cut"))
 
@@ -174,7 +174,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_weights(recipe,
 
 
 def test_other_data_under_the_same_name_are_refused(recipe, tmp_path, small_set):
-    with pytest.raises(Interrupted):
+    with pytest.raises(Interrupted, match="all is saved"):
         train(recipe, tmp_path / "run", display=StopAfter(2))
     labels = small_set / "train-labels-idx1-ubyte"
     content = bytearray(labels.read_bytes())
@@ -187,7 +187,7 @@ def test_other_data_under_the_same_name_are_refused(recipe, tmp_path, small_set)
 def test_a_full_disk_is_one_line_and_what_was_saved_is_whole(recipe, tmp_path, monkeypatch):
     import errno
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(Interrupted, match="all is saved"):
         train(recipe, tmp_path / "run", display=StopAfter(6))
     before = {
         file: file.read_bytes() for file in sorted((tmp_path / "run").rglob("*")) if file.is_file()
@@ -207,16 +207,21 @@ def test_a_full_disk_is_one_line_and_what_was_saved_is_whole(recipe, tmp_path, m
     assert_same_run(train(recipe, tmp_path / "whole"), resume(tmp_path / "run"))
 
 
-def test_the_run_s_thread_count_is_used_again(recipe, tmp_path):
-    with pytest.raises(Interrupted):
-        train(recipe, tmp_path / "run", display=StopAfter(2))
+def test_the_run_s_thread_count_is_used_again_and_the_caller_s_left_alone(recipe, tmp_path):
     torch.set_num_threads(2)
-    said = []
-    display = Silent()
-    display.note = said.append
-    resume(tmp_path / "run", display=display)
-    assert torch.get_num_threads() == 1
-    assert said == ["using 1 threads, as the run did from its start"]
+    threads = []
+
+    class Watching(StopAfter):
+        def step(self, epoch, images, loss):
+            threads.append(torch.get_num_threads())
+            super().step(epoch, images, loss)
+
+    with pytest.raises(Interrupted):
+        train(recipe, tmp_path / "run", display=Watching(2))
+    assert Run(tmp_path / "run").load_state()[0]["threads"] == 1  # a small network
+    resume(tmp_path / "run", display=Watching(-1))
+    assert set(threads) == {1}
+    assert torch.get_num_threads() == 2
 
 
 def test_names_are_refused_before_any_data_are_read(recipe, tmp_path):

@@ -1,5 +1,8 @@
 """Where tensors live and computing happens."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from striate.errors import UsageError
@@ -20,3 +23,32 @@ def choose_device(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise UsageError(f"device {name!r} is not to be had here ({reason}); use cpu") from error
     return device
+
+
+# With fewer multiply-adds a step for each thread, threads wait for one another longer than they
+# work: LeNet-5 at batch 59 is slower on two than on one, and far slower beside another program.
+LEAST_MULTIPLY_ADDS = 40_000_000
+
+
+def suited_threads(multiply_adds: int) -> int:
+    """Choose how many of PyTorch's present threads a step is worth.
+
+    Args:
+        multiply_adds: Products of one step's forward pass.
+
+    Example:
+        >>> suited_threads(0)
+        1
+    """
+    return max(1, min(torch.get_num_threads(), multiply_adds // LEAST_MULTIPLY_ADDS))
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let PyTorch compute with so many threads inside the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -8,7 +8,7 @@ import typer
 
 import striate
 from striate.cli import lists, results
-from striate.errors import StriateError
+from striate.errors import Interrupted, StriateError
 
 TRAIN_HELP = """Train NETWORK on DATA, or by a --recipe, and leave a run folder.
 
@@ -37,7 +37,10 @@ def run_command(arguments: Sequence[str]) -> int:
         The exit code: 0 done, 1 failed, 2 usage, 3 data problem, 130 interrupted.
     """
     try:
-        return int(_app(arguments)(list(arguments), standalone_mode=False) or 0)
+        code = int(_app(arguments)(list(arguments), standalone_mode=False) or 0)
+        if code == Interrupted.exit_code:  # the parser takes Ctrl-C and says nothing
+            raise KeyboardInterrupt
+        return code
     except _ParserError as error:
         if arguments:
             print(f"striate: {_one_line(error)}", file=sys.stderr)
@@ -53,7 +56,7 @@ def run_command(arguments: Sequence[str]) -> int:
         return 1
     except (KeyboardInterrupt, typer.Abort):
         print("striate: interrupted", file=sys.stderr)
-        return 130
+        return Interrupted.exit_code
 
 
 def _one_line(error: Any) -> str:

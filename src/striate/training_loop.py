@@ -1,0 +1,271 @@
+"""The loop that updates weights: epochs, choices on validation, saving, stopping."""
+
+import copy
+import math
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from striate.batches import Batch, TrainingData, steps_per_epoch, training_batches
+from striate.datasets.sets import Part
+from striate.display import Display, Silent
+from striate.errors import Interrupted, RunError, TrainingError
+from striate.interruption import stop_signals
+from striate.losses import CrossEntropy, Loss, MaximumAPosteriori, SquaredError
+from striate.optimization import Optimizer, learning_rate, update_average
+from striate.preparation import InputSpec
+from striate.recipes import Recipe
+from striate.runs import Row, Run, State
+from striate.scoring import logits_of
+
+# Epochs that take less than this are not saved one by one.
+SECONDS_BETWEEN_SAVES = 1.0
+
+
+@dataclass
+class _Progress:
+    """Where the loop stands; all of it goes into the state."""
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    mistakes: int = 0
+    seen: int = 0
+    elapsed: float = 0.0
+    reductions: int = 0
+    epochs_since_best: int = 0
+    epochs_since_reduction: int = 0
+    finished: bool = False
+    rows: list[Row] = field(default_factory=list)
+
+
+class TrainingLoop:
+    """A network on its way through the epochs of a complete recipe."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        spec: InputSpec,
+        data: TrainingData,
+        network: nn.Module,
+        *,
+        device: torch.device | None = None,
+        display: Display | None = None,
+        save_seconds: float = SECONDS_BETWEEN_SAVES,
+    ) -> None:
+        self.recipe, self.spec, self.data = recipe, spec, data
+        self.display = display or Silent()
+        self.device = device = device or torch.device("cpu")
+        self.save_seconds = save_seconds
+        self.memory_format = (
+            torch.channels_last if recipe.channels_last else torch.contiguous_format
+        )
+        self.network = network.to(device).train()
+        if recipe.channels_last:
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = copy.deepcopy(self.network) if recipe.ema else None
+        self.optimizer = Optimizer(self.network.parameters(), recipe)
+        self.loss = _loss(recipe)
+        self.training = _to(data.training, device)
+        self.validation = None if data.validation is None else _to(data.validation, device)
+        self.steps_per_epoch = steps_per_epoch(len(data.training.targets), recipe.batch_size)
+        self.at = _Progress()
+        self.best: dict[str, Any] = {"weights": self._weights(), "epoch": 0, "score": None}
+
+    def state(self) -> State:
+        """Give everything that a resumed run needs, as plain values and tensors."""
+        at = self.at
+        return {
+            **{name: getattr(at, name) for name in at.__dataclass_fields__ if name != "rows"},
+            "progress": at.rows,
+            "weights": self.network.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "optimizer": self.optimizer.state(),
+            "best": self.best,
+            "threads": torch.get_num_threads(),
+        }
+
+    def load(self, state: State) -> None:
+        """Take up what ``state`` gave."""
+        names = [name for name in self.at.__dataclass_fields__ if name != "rows"]
+        self.at = _Progress(rows=state["progress"], **{name: state[name] for name in names})
+        self.network.load_state_dict(state["weights"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.optimizer.load_state(state["optimizer"])
+        self.best = state["best"]
+
+    def go(self, run: Run) -> None:
+        """Train until the recipe is done, saving on the way."""
+        recipe, at = self.recipe, self.at
+        num_images = len(self.training.targets)
+        self.display.begin(recipe.epochs, num_images, at.epoch * num_images + at.seen)
+        self.started = time.monotonic() - at.elapsed
+        last_save = time.monotonic()
+        try:
+            with stop_signals() as stopped:
+                while not at.finished:
+                    self.epoch(run, stopped)
+                    if not at.finished and time.monotonic() - last_save >= self.save_seconds:
+                        self._save(run)
+                        last_save = time.monotonic()
+            self._save(run)
+        finally:
+            self.display.end()
+
+    def epoch(self, run: Run, stopped: threading.Event) -> None:
+        """Train to the end of the epoch, from the step where it stands."""
+        recipe, at = self.recipe, self.at
+        batches = training_batches(
+            self.training, self.data.value_range, self.spec, recipe, at.epoch, first_step=at.step
+        )
+        for batch in batches:
+            loss = self._step(run, batch)
+            at.step += 1
+            at.elapsed = time.monotonic() - self.started
+            self.display.step(at.epoch + 1, len(batch.targets), loss)
+            if recipe.time is not None and at.elapsed >= recipe.time:
+                break
+            if stopped.is_set():
+                self._save(run)
+                raise Interrupted(
+                    f"stopped in epoch {at.epoch + 1}, step {at.step}; all is saved, go on with "
+                    f"`striate train --resume {run.path}`"
+                )
+        self._end_epoch(run)
+
+    def _step(self, run: Run, batch: Batch) -> float:
+        at = self.at
+        images = batch.images.contiguous(memory_format=self.memory_format)
+        logits = self.network(images)
+        loss = self.loss(logits, batch.targets)
+        value = loss.item()
+        rate = self._rate()
+        if not math.isfinite(value):
+            self._refuse(run, f"the loss is {value}", rate, batch.indices)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step(rate)
+        if self.average is not None:
+            update_average(self.average, self.network, self.recipe.ema, self.optimizer.steps)
+        at.loss_sum += value * len(batch.targets)
+        at.mistakes += int((logits.argmax(dim=1) != batch.targets).sum())
+        at.seen += len(batch.targets)
+        return value
+
+    def _rate(self) -> float:
+        at = self.at
+        step = at.epoch * self.steps_per_epoch + at.step
+        return learning_rate(
+            self.recipe,
+            step,
+            self.steps_per_epoch,
+            reductions=at.reductions,
+            elapsed=at.elapsed,
+        )
+
+    def _end_epoch(self, run: Run) -> None:
+        recipe, at = self.recipe, self.at
+        rate = self._rate()
+        row: Row = {
+            "epoch": float(at.epoch + 1),
+            "learning_rate": rate,
+            "train_loss": at.loss_sum / at.seen,
+            "train_error": at.mistakes / at.seen,
+            "validation_loss": None,
+            "validation_error": None,
+        }
+        if self.validation is not None:
+            loss, error = self._validate(self.validation)
+            row["validation_loss"], row["validation_error"] = loss, error
+            if not math.isfinite(loss):
+                self._refuse(run, f"the validation loss is {loss}", rate, None)
+        elif not all(bool(weight.isfinite().all()) for weight in self.network.parameters()):
+            self._refuse(run, "a weight is not finite", rate, None)
+        self._compare(row)
+        at.elapsed = time.monotonic() - self.started
+        row["seconds"] = round(at.elapsed, 3)
+        at.rows.append(row)
+        at.epoch += 1
+        at.step = at.mistakes = at.seen = 0
+        at.loss_sum = 0.0
+        at.finished = (
+            at.epoch >= recipe.epochs
+            or (recipe.time is not None and at.elapsed >= recipe.time)
+            or (recipe.patience is not None and at.epochs_since_best >= recipe.patience)
+        )
+        self.display.end_epoch(row)
+
+    def _compare(self, row: Row) -> None:
+        """Keep the weights if they are the best yet; let the plateau rule count."""
+        at = self.at
+        score = None
+        if row["validation_error"] is not None:
+            score = [row["validation_error"], row["validation_loss"]]
+        if score is None or self.best["score"] is None or score < self.best["score"]:
+            self.best = {"weights": self._weights(), "epoch": at.epoch + 1, "score": score}
+            at.epochs_since_best = at.epochs_since_reduction = 0
+            return
+        at.epochs_since_best += 1
+        at.epochs_since_reduction += 1
+        if at.epochs_since_reduction >= self.recipe.plateau_epochs:
+            at.reductions += 1
+            at.epochs_since_reduction = 0
+
+    def _validate(self, part: Part) -> tuple[float, float]:
+        logits = logits_of(
+            self.average or self.network,
+            part.images,
+            self.data.value_range,
+            self.spec,
+            channels_last=self.recipe.channels_last,
+        )
+        loss = self.loss(logits, part.targets).item()
+        return loss, int((logits.argmax(dim=1) != part.targets).sum()) / len(part.targets)
+
+    def _weights(self) -> dict[str, Tensor]:
+        weights: dict[str, Tensor] = (self.average or self.network).state_dict()
+        return {name: tensor.detach().clone() for name, tensor in weights.items()}
+
+    def _save(self, run: Run) -> None:
+        try:
+            run.save(self.state())
+        except RunError as error:
+            raise RunError(
+                f"{error}; free the disk, then go on with `striate train --resume {run.path}`"
+            ) from error
+
+    def _refuse(self, run: Run, what: str, rate: float, indices: Tensor | None) -> None:
+        at = self.at
+        file = run.note_stop(
+            {
+                "reason": what,
+                "epoch": at.epoch + 1,
+                "step": at.step + 1,
+                "learning_rate": rate,
+                "images": None if indices is None else indices.tolist(),
+                "largest_weight": {
+                    name: weight.detach().abs().max().item()
+                    for name, weight in self.network.named_parameters()
+                },
+            }
+        )
+        raise TrainingError(
+            f"{what} in epoch {at.epoch + 1}, step {at.step + 1}, at learning rate {rate:.3g}; "
+            f"the last good weights are kept, see {file}; try a lower --learning-rate"
+        )
+
+
+def _loss(recipe: Recipe) -> Loss:
+    if recipe.loss == "map":
+        return MaximumAPosteriori(recipe.rubbish)
+    if recipe.loss == "squared-error":
+        return SquaredError()
+    return CrossEntropy(recipe.label_smoothing)
+
+
+def _to(part: Part, device: torch.device) -> Part:
+    return Part(part.images.to(device), part.targets.to(device))

@@ -1,0 +1,204 @@
+"""`striate train`: every choice of a recipe as an option, and where the run goes."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import striate
+from commanding import refused, said
+from striate.cli import run_command
+from striate.cli.train import PANELS
+from striate.recipes import Recipe
+from striate.runs import Run
+
+# What is typed for each field of the recipe, and what then stands in recipe.yaml. In two
+# lines of options, because some choices exclude each other.
+FIRST = {
+    "seed": ("5", 5), "epochs": ("2", 2), "time": ("1.5h", 5400.0), "batch_size": ("11", 11),
+    "validation": ("0.25", 0.25), "patience": ("3", 3), "loss": ("cross-entropy", "cross-entropy"),
+    "rubbish": ("7", 7.0), "label_smoothing": ("0.125", 0.125), "optimizer": ("sgd", "sgd"),
+    "learning_rate": ("1e-3", 0.001), "momentum": ("0.75", 0.75), "nesterov": (None, True),
+    "weight_decay": ("0.0625", 0.0625), "schedule": ("step", "step"), "warmup": ("0.5", 0.5),
+    "milestones": ("1:0.5,2:0.1", {1: 0.5, 2: 0.1}), "plateau_epochs": ("9", 9),
+    "plateau_factor": ("0.3", 0.3), "ema": ("0.9", 0.9), "image_size": ("17", 17),
+    "input_range": ("-0.5,1.5", (-0.5, 1.5)), "channels_last": (None, False),
+    "shift": ("1", 1.0), "rotation": ("5", 5.0), "scale": ("0.1", 0.1), "squeeze": ("0.15", 0.15),
+    "shear": ("0.2", 0.2), "elastic": ("0.7", 0.7),
+}  # fmt: skip
+SECOND = {
+    "epochs": ("1", 1), "loss": ("squared-error", "squared-error"),
+    "optimizer": ("adamw", "adamw"), "schedule": ("cosine", "cosine"),
+    "channels_last": (None, True),
+}  # fmt: skip
+THIRD = {"epochs": ("1", 1), "loss": ("map", "map"), "schedule": ("constant", "constant")}
+
+
+@pytest.fixture
+def bars(small_set):
+    return str(small_set)
+
+
+@pytest.fixture
+def run(bars, tmp_path, capsys):
+    """A run of one epoch."""
+    out = str(tmp_path / "finished")
+    said(capsys, "train", "lecun1990", bars, "--epochs", "1", "--out", out)
+    return out
+
+
+def test_every_field_of_the_recipe_is_an_option_once(capsys):
+    placed = [name for names in PANELS.values() for name in names]
+    assert len(placed) == len(set(placed))
+    assert set(placed) == set(Recipe.model_fields) - {"network", "data"}
+    text = said(capsys, "train", "--help")
+    for name in placed:
+        flag = "--" + name.replace("_", "-")
+        assert len(re.findall(rf"^\W*{flag}\b(?!-)", text, re.MULTILINE)) == 1, flag
+
+
+def options(values: dict) -> list[str]:
+    given = []
+    for name, (text, value) in values.items():
+        flag = name.replace("_", "-")
+        given += [f"--no-{flag}"] if value is False else [f"--{flag}"]
+        given += [] if text is None else [text]
+    return given
+
+
+@pytest.fixture(scope="module")
+def _no_field_left_out():
+    assert set(FIRST) == set(Recipe.model_fields) - {"network", "data"}
+
+
+@pytest.mark.usefixtures("_no_field_left_out")
+def test_what_is_given_arrives_in_the_run_s_recipe(capsys, bars, tmp_path):
+    plain = tmp_path / "plain"
+    assert said(capsys, "train", "lecun1990", bars, "--out", str(plain), "--epochs", "3")
+    unlike = set()
+    for number, values in enumerate((FIRST, SECOND, THIRD)):
+        out = tmp_path / f"run{number}"
+        network = "lenet5" if values is THIRD else "lecun1990"
+        said(capsys, "train", network, bars, "--out", str(out), *options(values))
+        recipe = Run(out).recipe
+        for name, (_, expected) in values.items():
+            assert getattr(recipe, name) == expected, name
+            if expected != getattr(Run(plain).recipe, name):
+                unlike.add(name)
+        assert (recipe.network, recipe.data) == (network, bars)
+    assert unlike == set(FIRST)  # else a lost option could pass unseen
+
+
+def test_options_overrule_arguments_overrule_the_recipe_file(capsys, bars, tmp_path):
+    file, out = tmp_path / "mine.yaml", tmp_path / "run"
+    file.write_text("network: dense300\ndata: digits\nseed: 3\nepochs: 7\nbatch_size: 13\n")
+    arguments = ("lecun1990", bars, "--epochs", "1", "--out", str(out))
+    said(capsys, "train", "--recipe", str(file), *arguments)
+    recipe = Run(out).recipe
+    assert (recipe.network, recipe.data) == ("lecun1990", bars)
+    assert (recipe.epochs, recipe.seed, recipe.batch_size) == (1, 3, 13)
+
+
+def test_a_recipe_file_alone_is_enough_and_a_run_s_own_recipe_gives_it_again(
+    capsys, bars, tmp_path
+):
+    file = tmp_path / "mine.yml"
+    file.write_text(f"network: lecun1990\ndata: {bars}\nepochs: 1\nseed: 4\n")
+    said(capsys, "train", "--recipe", str(file), "--out", str(tmp_path / "one"))
+    again = str(tmp_path / "one" / "recipe.yaml")
+    said(capsys, "train", "--recipe", again, "--out", str(tmp_path / "two"))
+    one, two = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "two"))
+    assert one == two
+    assert Run(tmp_path / "one").recipe == Run(tmp_path / "two").recipe
+
+
+def test_a_shipped_recipe_is_overruled_by_what_is_typed(capsys, bars, tmp_path):
+    out = str(tmp_path / "run")
+    chosen = ("--recipe", "lecun1990-usps", "--epochs", "1", "--batch-size", "9")
+    said(capsys, "train", "lecun1990", bars, *chosen, "--out", out)
+    recipe, shipped = Run(out).recipe, striate.models.find_recipe("lecun1990-usps")
+    assert (recipe.data, recipe.epochs, recipe.batch_size) == (bars, 1, 9)
+    assert shipped.replace(data=bars, epochs=1, batch_size=9) == recipe
+
+
+def test_runs_are_named_after_network_and_data_and_numbered(capsys, bars, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    one = ("--epochs", "1")
+    assert said(capsys, "train", "lecun1990", bars, *one) == "runs/lecun1990-bars\n"
+    assert said(capsys, "train", "lecun1990", "bars", *one) == "runs/lecun1990-bars-2\n"
+    assert said(capsys, "train", "lecun1990", "bars/", *one) == "runs/lecun1990-bars-3\n"
+    monkeypatch.chdir(bars)
+    assert said(capsys, "train", "lecun1990", ".", *one) == "runs/lecun1990-bars\n"
+    assert Run("runs/lecun1990-bars").recipe.data == "."
+
+
+def test_training_talks_on_stderr_and_gives_the_folder_on_stdout(capsys, bars, tmp_path):
+    out = str(tmp_path / "run")
+    assert run_command(["train", "lecun1990", bars, "--epochs", "2", "--out", out]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == f"{out}\n"
+    lines = printed.err.splitlines()
+    assert [line[:9] for line in lines[:2]] == ["epoch 1/2", "epoch 2/2"]
+    assert lines[-1] == f"next: striate evaluate {out}"
+    lowest = min(row["validation_error"] for row in Run(out).progress())
+    assert f"lowest validation error {100 * lowest:.2f} %" in lines
+
+
+def test_training_reports_as_json(capsys, bars, tmp_path):
+    out = str(tmp_path / "run")
+    chosen = ("lecun1990", bars, "--epochs", "2", "--out", out, "--json")
+    report = json.loads(said(capsys, "train", *chosen))
+    lowest = min(row["validation_error"] for row in Run(out).progress())
+    assert report == {"run": out, "epochs": 2, "lowest_validation_error": lowest}
+    report = json.loads(said(capsys, "train", *chosen, "--validation", "0", "--overwrite"))
+    assert report["lowest_validation_error"] is None
+
+
+def test_a_run_that_is_there_is_kept_unless_overwrite_is_said(capsys, bars, tmp_path):
+    out = str(tmp_path / "run")
+    chosen = ("train", "lecun1990", bars, "--epochs", "1", "--out", out)
+    said(capsys, *chosen)
+    line = refused(capsys, 2, *chosen, "--seed", "8")
+    assert f"{out} holds a run; go on with `striate train --resume {out}`, replace it" in line
+    assert Run(out).recipe.seed == 0
+    said(capsys, *chosen, "--seed", "8", "--overwrite")
+    assert Run(out).recipe.seed == 8
+
+
+@pytest.mark.parametrize(
+    ("others", "named"),
+    [
+        (["lenet5"], "NETWORK"),
+        (["lenet5", "digits"], "NETWORK"),
+        (["--recipe", "mnist-99"], "--recipe"),
+        (["--out", "elsewhere"], "--out"),
+        (["--overwrite"], "--overwrite"),
+        (["--epochs", "9"], "--epochs"),
+        (["--learning-rate", "1"], "--learning-rate"),
+        (["--no-channels-last"], "--channels-last"),
+    ],
+)
+def test_resume_takes_no_other_choices(capsys, run, others, named):
+    line = refused(capsys, 2, "train", "--resume", run, *others)
+    assert f"so {named} cannot be given too; start a new run to change it" in line
+
+
+def test_a_finished_run_resumes_to_itself(capsys, run):
+    before = (Path(run) / "model.safetensors").read_bytes()
+    assert said(capsys, "train", "--resume", run) == f"{run}\n"
+    assert (Path(run) / "model.safetensors").read_bytes() == before
+    assert len(Run(run).progress()) == 1
+
+
+def test_a_place_that_cannot_be_written_fails_in_one_line(capsys, bars, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    chosen = ("train", "lecun1990", bars, "--epochs", "1", "--out")
+    line = refused(capsys, 1, *chosen, str(tmp_path / "file" / "run"))
+    assert f"cannot write into {tmp_path / 'file'}; choose a folder that you may write" in line
+    if Path("/proc/self").exists():  # read-only, also to the super-user
+        line = refused(capsys, 1, *chosen, "/proc/striate/run")
+        assert "/proc" in line
+        assert "with --out" in line
+    line = refused(capsys, 2, *chosen, str(tmp_path))
+    assert f"{tmp_path} exists and is not a run; choose another --out" in line
