@@ -96,7 +96,9 @@ def main() -> None:
         same = again == 0 and digest(path) == expected
         litter = [p.name for p in (*out.iterdir(), *path.rglob("*")) if p.name.endswith(".part")]
         died = log.read_text() if code == 9 else f"exit {code}"
-        print(json.dumps({"n": n, "died_at": died, "folder": there, "same": same, "litter": litter}))
+        print(
+            json.dumps({"n": n, "died_at": died, "folder": there, "same": same, "litter": litter})
+        )
 
 
 if __name__ == "__main__":

@@ -121,8 +121,12 @@ def test_the_affine_map_is_torch_s_by_hand():
         angle = torch.tensor(25.0 * turn).deg2rad()
         c, s, k, q = angle.cos(), angle.sin(), 1.2**size, 1.1**squeeze
         rotate = torch.tensor([[c, -s], [s, c]]) / k
-        matrix = rotate @ torch.tensor([[1, 0.3 * shear], [0, 1]]) @ torch.tensor([[1 / q, 0], [0, q]])
-        rows, columns = torch.meshgrid(torch.arange(13.0) - 6, torch.arange(17.0) - 8, indexing="ij")
+        matrix = (
+            rotate @ torch.tensor([[1, 0.3 * shear], [0, 1]]) @ torch.tensor([[1 / q, 0], [0, q]])
+        )
+        rows, columns = torch.meshgrid(
+            torch.arange(13.0) - 6, torch.arange(17.0) - 8, indexing="ij"
+        )
         places = torch.stack([columns, rows], dim=-1) @ matrix.T + torch.tensor([2 * dx, 2 * dy])
         grid = places * torch.tensor([2 / 17, 2 / 13])
         expected[n] = F.grid_sample(

@@ -1,13 +1,12 @@
 """The table of named sets: complete, and true of the real files."""
 
 import hashlib
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from conftest import real_data
 from striate.datasets.catalogue import DATASETS, PARTS
 
 FETCHED = [named for named in DATASETS.values() if named.name != "digits"]
@@ -36,11 +35,9 @@ def test_each_fetched_set_states_addresses_and_hashes(named):
 
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "usps"])
 def test_the_real_files_have_the_stated_hashes(name):
-    root = os.environ.get("STRIATE_DATA")
-    if not root or not Path(root, name).is_dir():
-        pytest.skip(f"needs the real data: STRIATE_DATA names no folder with {name}")
+    folder = real_data(name)
     for file in DATASETS[name].files:
-        content = Path(root, name, file.name).read_bytes()
+        content = (folder / file.name).read_bytes()
         assert len(content) == file.size
         assert hashlib.sha256(content).hexdigest() == file.sha256
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from conftest import real_data
 from striate.datasets import DATASETS, load
 from striate.datasets.cifar import read_cifar_part
 from striate.errors import DataError
@@ -24,10 +25,7 @@ def record(label: int, seed: int) -> bytes:
 @pytest.fixture(scope="session")
 def real_root(tmp_path_factory):
     """A data folder with the real cifar10, unpacked once."""
-    root = os.environ.get("STRIATE_DATA")
-    script = Path(root or ".", "cifar10", "unpack_cifar10.py")
-    if not root or not script.is_file():
-        pytest.skip("needs the real data: STRIATE_DATA names no folder with cifar10")
+    script = real_data("cifar10") / "unpack_cifar10.py"
     folder = tmp_path_factory.mktemp("data")
     subprocess.run(
         [sys.executable, script, folder / "cifar10"], check=True, stdout=subprocess.DEVNULL

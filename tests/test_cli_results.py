@@ -16,6 +16,7 @@ from PIL import Image
 from commanding import refused, said
 from striate import datasets
 from striate.cli import run_command
+from striate.datasets.idx import write_idx
 from striate.runs import Run
 
 
@@ -71,6 +72,27 @@ def test_evaluate_prints_the_figures_of_its_report(capsys, reader):
         assert (int(examples), int(correct)) == (values["examples"], values["correct"])
         assert f"{100 * values['recall']:.1f} %" in row
     assert printed.err.startswith(f"see {reader}/mistakes.html")
+
+
+def test_of_many_classes_the_ten_with_the_lowest_recall_are_shown(capsys, tmp_path):
+    folder, out = tmp_path / "letters", str(tmp_path / "run")
+    folder.mkdir()
+    images = torch.randint(0, 256, (78, 16, 16), generator=torch.Generator().manual_seed(6))
+    for name, classes in (("train", 26), ("t10k", 23)):  # three classes are never tested
+        write_idx(folder / f"{name}-images-idx3-ubyte", images[: 3 * classes].byte())
+        write_idx(
+            folder / f"{name}-labels-idx1-ubyte", (torch.arange(3 * classes) % classes).byte()
+        )
+    said(capsys, "train", "lecun1990", str(folder), "--epochs", "4", "--out", out)
+    _, _, *rows, last = said(capsys, "evaluate", out).splitlines()
+    assert last == "the 10 classes with the lowest recall of 26"
+    recalls = {
+        name: values["recall"] for name, values in Run(out).evaluation()["per_class"].items()
+    }
+    shown = [recalls[row.split()[0]] for row in rows]
+    assert len(shown) == 10
+    assert shown == sorted(value for value in recalls.values() if value is not None)[:10]
+    assert [name for name, value in recalls.items() if value is None] == ["23", "24", "25"]
 
 
 def test_evaluate_refuses_what_is_no_run_and_data_that_do_not_fit(capsys, reader, bars, tmp_path):

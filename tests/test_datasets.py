@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import os
 import threading
 from dataclasses import replace
 from functools import partial
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import real_data
 from striate.datasets import DATASETS, is_path, load
 from striate.datasets.catalogue import PublishedFile
 from striate.datasets.idx import write_idx
@@ -28,10 +28,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def real_root():
-    root = os.environ.get("STRIATE_DATA")
-    if not root or not Path(root, "mnist").is_dir():
-        pytest.skip("needs the real data: STRIATE_DATA names no folder with mnist")
-    return Path(root)
+    return real_data("mnist").parent
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Odd image files, written byte by byte or by other libraries, against their exact pixels."""
 
+import contextlib
 import io
 import struct
 import zlib
@@ -229,6 +230,20 @@ def test_every_kind_of_file_gives_its_exact_pixels(tmp_path, name):
     assert got.pixels.flags.writeable
     assert words in " ".join(got.notes)
     assert bool(got.notes) == bool(words)
+
+
+def test_no_flipped_bit_of_a_palette_png_gives_other_pixels(tmp_path):
+    colours = np.random.default_rng(0).integers(0, 256, (6, 7, 3), dtype=np.uint8)
+    picture = Image.fromarray(colours).quantize(16)
+    data, pixels = written(picture, "PNG", compress_level=9), np.array(picture.convert("RGB"))
+    silent = []
+    for bit in range(8 * 33, 8 * len(data)):  # after the header, which one cannot doubt
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        with contextlib.suppress(Exception):
+            if not (stored(tmp_path, bytes(flipped)).pixels == pixels).all():
+                silent.append(bit)
+    assert silent == []
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,19 @@
 """Devices by name."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
-from striate.devices import choose_device
+from striate.devices import choose_device, suited_threads, threads
 from striate.errors import UsageError
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
 
 
 def test_a_device_that_is_there_is_given():
@@ -27,3 +36,19 @@ def test_a_device_that_is_not_there_is_refused_in_one_line(name):
 
 def test_a_tensor_can_live_on_what_is_given():
     assert torch.ones(3, device=choose_device("auto")).sum().item() == 3
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_a_thread_is_worth_its_forty_million_products():
+    asked = (0, 39_999_999, 79_999_999, 80_000_000, 10**12)
+    assert [suited_threads(products) for products in asked] == [1, 1, 1, 2, 2]
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_threads_are_lent_for_a_block_also_one_that_fails():
+    with threads(1):
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 2
+    with pytest.raises(RuntimeError, match="the work failed"), threads(1):
+        raise RuntimeError("the work failed")
+    assert torch.get_num_threads() == 2

@@ -1,7 +1,6 @@
 """Figure and ground on drawn images, where every answer is known, and on real sets."""
 
 import gzip
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from conftest import real_data
 from striate.figures import (
     centers,
     figure_extent,
@@ -21,10 +21,8 @@ from striate.figures import (
 
 
 def data(name: str) -> Path:
-    root = os.environ.get("STRIATE_DATA")
-    if root is None or not (Path(root) / name).exists():
-        pytest.skip(f"STRIATE_DATA has no {name}")
-    return Path(root) / name
+    folder, file = name.split("/")
+    return real_data(folder) / file
 
 
 def idx(name: str) -> torch.Tensor:

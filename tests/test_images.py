@@ -52,9 +52,10 @@ def test_every_exif_orientation_is_turned_upright_and_said(tmp_path, orientation
 def test_a_corrupt_exif_block_does_not_reach_the_terminal(tmp_path, capfd, caplog):
     path = saved(tmp_path / "photo.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + bytes(9))
     assert read_image(path).pixels.shape == (24, 40, 3)
-    (tmp_path / "odd.tif").write_bytes(b"II*\0\x10\0\0\0" + bytes(30))
-    with pytest.raises(DataError, match=r"is a TIFF file that is damaged .*no page"):
-        read_image(tmp_path / "odd.tif")
+    for content in (b"II*\0\x10\0\0\0" + bytes(30), b"II*\0garbage and so on"):
+        (tmp_path / "odd.tif").write_bytes(content)
+        with pytest.raises(DataError, match="is a TIFF file that is damaged"):
+            read_image(tmp_path / "odd.tif")
     assert capfd.readouterr() == ("", "")
     assert caplog.records == []
 

@@ -39,7 +39,9 @@ def test_windows_that_hang_over_the_border_read_minus_one(network):
     images = torch.rand(3, 1, 16, 16)
     framed = torch.full((3, 1, 20, 20), -1.0)
     framed[:, :, 2:18, 2:18] = images
-    h1 = 1.7159 * torch.tanh((F.conv2d(framed, network.h1.weight, stride=2) + network.h1_bias) * 2 / 3)
+    h1 = 1.7159 * torch.tanh(
+        (F.conv2d(framed, network.h1.weight, stride=2) + network.h1_bias) * 2 / 3
+    )
     seen = []
     network.h2.register_forward_pre_hook(lambda _layer, inputs: seen.append(inputs[0]))
     network(images)

@@ -166,9 +166,7 @@ def test_the_network_of_today_pools_then_rectifies_which_is_the_same_the_other_w
     assert torch.equal(network(images), plain)
 
 
-@pytest.mark.parametrize(
-    ("name", "weights"), [("dense300", 238_510), ("dense300_100", 266_610)]
-)
+@pytest.mark.parametrize(("name", "weights"), [("dense300", 238_510), ("dense300_100", 266_610)])
 def test_the_dense_rivals_have_the_paper_s_layers(name, weights):
     # 784 × 300 + 300 + 300 × 10 + 10, and with the second hidden layer of 100
     network = build(name)

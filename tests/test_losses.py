@@ -15,10 +15,13 @@ TARGETS = torch.tensor([0, 1])
 def test_the_map_criterion_is_the_penalty_plus_the_log_of_all_competitors():
     penalties = [[-value for value in row] for row in LOGITS.tolist()]
     rubbish = 2.5
-    expected = sum(
-        row[target] + math.log(math.exp(-rubbish) + sum(math.exp(-y) for y in row))
-        for row, target in zip(penalties, TARGETS.tolist(), strict=True)
-    ) / 2
+    expected = (
+        sum(
+            row[target] + math.log(math.exp(-rubbish) + sum(math.exp(-y) for y in row))
+            for row, target in zip(penalties, TARGETS.tolist(), strict=True)
+        )
+        / 2
+    )
     assert MaximumAPosteriori(rubbish)(LOGITS, TARGETS).item() == pytest.approx(expected)
 
 
@@ -29,7 +32,9 @@ def test_the_map_criterion_stops_pushing_penalties_far_above_the_rubbish():
 
 
 def test_a_distant_rubbish_class_leaves_cross_entropy():
-    assert torch.allclose(MaximumAPosteriori(1e4)(LOGITS, TARGETS), F.cross_entropy(LOGITS, TARGETS))
+    assert torch.allclose(
+        MaximumAPosteriori(1e4)(LOGITS, TARGETS), F.cross_entropy(LOGITS, TARGETS)
+    )
 
 
 def test_squared_error_sums_over_classes_and_averages_over_the_batch():

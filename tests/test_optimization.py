@@ -41,7 +41,10 @@ def test_weights_move_as_pytorch_moves_them(fields, rival, options):
         x = torch.randn(7, 5, generator=torch.Generator().manual_seed(step))
         rate = 0.1 / (1 + step)
         other.param_groups[0]["lr"] = rate
-        for network, update in ((ours, lambda rate=rate: optimizer.step(rate)), (theirs, other.step)):
+        for network, update in (
+            (ours, lambda rate=rate: optimizer.step(rate)),
+            (theirs, other.step),
+        ):
             network(x).square().sum().backward()
             update()
             network.zero_grad()
@@ -96,7 +99,9 @@ def test_constant_is_constant():
 def test_cosine_falls_from_the_rate_to_nothing_symmetrically():
     course = rates(RECIPE.replace(schedule="cosine"))
     assert all(before > after for before, after in itertools.pairwise(course))
-    assert [a + b for a, b in zip(course, reversed(course), strict=True)] == pytest.approx([0.1] * 70)
+    assert [a + b for a, b in zip(course, reversed(course), strict=True)] == pytest.approx(
+        [0.1] * 70
+    )
     assert course[0] > 0.0999
     assert course[-1] < 0.0001
 

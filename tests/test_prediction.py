@@ -4,9 +4,7 @@ import csv
 import gzip
 import io
 import json
-import os
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +14,7 @@ from rich.console import Console
 from sklearn.datasets import load_digits
 from torch import nn
 
+from conftest import real_data
 from striate.errors import DataError, RunError
 from striate.images import DecodedImage
 from striate.prediction import Prediction, adapt, as_csv, as_json, as_table, predict_files
@@ -53,9 +52,7 @@ def digits():
 
 @pytest.fixture(scope="module")
 def mnist():
-    path = Path(os.environ.get("STRIATE_DATA", "nowhere")) / "mnist/t10k-images-idx3-ubyte.gz"
-    if not path.exists():
-        pytest.skip("STRIATE_DATA has no mnist")
+    path = real_data("mnist") / "t10k-images-idx3-ubyte.gz"
     content = gzip.decompress(path.read_bytes())
     return np.frombuffer(content, np.uint8, offset=16).reshape(-1, 28, 28) / 255
 
@@ -335,3 +332,16 @@ def test_tables_fit_80_columns_for_one_image_and_for_1_000():
     assert many.count("[red]") == 500  # 499 lines and the sum: no markup
     assert "1,000 images: 501 × seven, 499 × cat" in many
     assert "0 images" in printed([])
+
+
+def test_the_table_says_of_the_first_ten_changed_images_what_was_done():
+    changed = [
+        Prediction(f"scan{n}.png", "7", 0.9, (("7", 0.9),), ("inverted", "resized 9×8 → 5×5"))
+        for n in range(13)
+    ]
+    plain = Prediction("plain.png", "1", 0.8, (("1", 0.8),), ())
+    text = printed([plain, *changed])
+    assert text.count("inverted; resized 9×8 → 5×5") == 10
+    assert "scan9.png: inverted" in text
+    assert "plain.png:" not in text
+    assert "and 3 more were changed; --json says how" in text

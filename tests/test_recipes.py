@@ -73,7 +73,9 @@ def test_what_does_not_fit_is_refused_in_one_line(changes, message):
 
 
 def test_yaml_is_read_by_the_rules_of_1_2():
-    text = "a: 1e-4\nb: no\nc: 010\nd: 12:30\ne: 1_000\nf: .5\ng: ~\nh: true\ni: 0x1F\nj: 2026-11-23"
+    text = (
+        "a: 1e-4\nb: no\nc: 010\nd: 12:30\ne: 1_000\nf: .5\ng: ~\nh: true\ni: 0x1F\nj: 2026-11-23"
+    )
     assert read_yaml(text) == {
         "a": 1e-4, "b": "no", "c": 10, "d": "12:30", "e": "1_000", "f": 0.5, "g": None,
         "h": True, "i": "0x1F", "j": "2026-11-23",

@@ -38,7 +38,9 @@ def assert_same_run(one: Run, other: Run) -> None:
             assert torch.equal(a[kind][name], b[kind][name]), name
     for name, tensor in a["best"]["weights"].items():
         assert torch.equal(tensor, b["best"]["weights"][name]), name
-    rows = [[{k: v for k, v in row.items() if k != "seconds"} for row in s["progress"]] for s in (a, b)]
+    rows = [
+        [{k: v for k, v in row.items() if k != "seconds"} for row in s["progress"]] for s in (a, b)
+    ]
     assert rows[0] == rows[1]
 
 
@@ -65,9 +67,7 @@ def test_the_same_recipe_gives_the_same_bits_and_another_seed_others(recipe, tmp
     one = train(recipe, tmp_path / "one")
     assert_same_run(one, train(recipe, tmp_path / "two"))
     other = train(recipe.replace(seed=4), tmp_path / "other")
-    assert not torch.equal(
-        final_weights(one)["h1.weight"], final_weights(other)["h1.weight"]
-    )
+    assert not torch.equal(final_weights(one)["h1.weight"], final_weights(other)["h1.weight"])
 
 
 @pytest.mark.parametrize("steps", [1, 4, 5, 7, 13])
@@ -216,7 +216,7 @@ def test_the_run_s_thread_count_is_used_again_and_the_caller_s_left_alone(recipe
             threads.append(torch.get_num_threads())
             super().step(epoch, images, loss)
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(Interrupted, match="all is saved"):
         train(recipe, tmp_path / "run", display=Watching(2))
     assert Run(tmp_path / "run").load_state()[0]["threads"] == 1  # a small network
     resume(tmp_path / "run", display=Watching(-1))

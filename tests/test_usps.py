@@ -1,12 +1,11 @@
 """The USPS text files: lines by hand, and the real digits read a second way."""
 
 import gzip
-import os
-from pathlib import Path
 
 import pytest
 import torch
 
+from conftest import real_data
 from striate.datasets import load
 from striate.datasets.usps import read_usps_part
 from striate.errors import DataError
@@ -22,10 +21,7 @@ def line(label: str, *, first: str = "-1.0000", count: int = 256) -> str:
 
 @pytest.fixture
 def real_folder():
-    root = os.environ.get("STRIATE_DATA")
-    if not root or not Path(root, "usps").is_dir():
-        pytest.skip("needs the real data: STRIATE_DATA names no folder with usps")
-    return Path(root, "usps")
+    return real_data("usps")
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])

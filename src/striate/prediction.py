@@ -30,6 +30,9 @@ TIGHT = 0.9  # training figures larger than this were cut out by their box
 FULL_CONTRAST = 0.9  # ink this strong on an even ground is left as it is
 PEAK = 0.9  # of the pixels with half the darkest ink or more, the share paler than full ink
 
+# The table says of so many images what was done to them.
+MOST_NOTED = 10
+
 
 class Prediction(NamedTuple):
     """What a network says of one image.
@@ -188,7 +191,10 @@ def as_csv(predictions: Sequence[Prediction]) -> str:
 
 
 def as_table(predictions: Sequence[Prediction]) -> RenderableType:
-    """Lay predictions out for the terminal: the classes of one image, or a line an image."""
+    """Lay predictions out for the terminal: the classes of one image, or a line an image.
+
+    What was done to the images follows, for the first ten that were changed.
+    """
     if len(predictions) == 1:
         path, _, _, top, notes = predictions[0]
         table = Table("class", "probability", title=Text(path), title_justify="left")
@@ -203,7 +209,12 @@ def as_table(predictions: Sequence[Prediction]) -> RenderableType:
         table.add_row(Text(path), Text(label), f"{share:.2%}")
     counts = Counter(prediction.label for prediction in predictions).most_common()
     summary = ", ".join(f"{count:,} × {label}" for label, count in counts)
-    return Group(table, Text(f"{len(predictions):,} images" + (f": {summary}" if counts else "")))
+    noted = [prediction for prediction in predictions if prediction.notes]
+    lines = [Text(f"{len(predictions):,} images" + (f": {summary}" if counts else ""))]
+    lines += [Text(f"{path}: {'; '.join(notes)}") for path, *_, notes in noted[:MOST_NOTED]]
+    if len(noted) > MOST_NOTED:
+        lines.append(Text(f"and {len(noted) - MOST_NOTED:,} more were changed; --json says how"))
+    return Group(table, *lines)
 
 
 class _Picture(NamedTuple):
