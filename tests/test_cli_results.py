@@ -169,7 +169,7 @@ def test_of_a_mixed_folder_the_good_are_answered_and_the_bad_are_named(
         elif as_what == "out.csv":
             assert len(list(csv.DictReader(io.StringIO(answered)))) == 2
         else:
-            assert answered.replace("\n", "").count("good.png") == 1
+            assert "good.png" in answered.replace("\n", "")
         bad = [line for line in printed.err.splitlines() if line.startswith("striate: ")]
         assert len(bad) == 3
         assert f"{folder}/cut.png is a PNG file that is damaged or cut short" in printed.err

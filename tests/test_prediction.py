@@ -345,3 +345,16 @@ def test_the_table_says_of_the_first_ten_changed_images_what_was_done():
     assert "scan9.png: inverted" in text
     assert "plain.png:" not in text
     assert "and 3 more were changed; --json says how" in text
+
+
+def test_an_image_of_the_training_size_is_resized_as_training_did():
+    spec = InputSpec(
+        channels=1, image_size=(20, 20), input_size=(24, 24), mean=(0.1,), std=(0.3,),
+        background=(0.0,), training_size=(8, 8), figure_extent=0.9,
+    )  # fmt: skip
+    pixels = np.zeros((8, 8, 1), np.uint8)
+    pixels[1:4, 0:3] = 180  # off the middle and faint: not to be centred or stretched
+    image, notes = adapt(DecodedImage(pixels, 255, ()), spec)
+    plain = torch.from_numpy(pixels.astype(np.float32) / 255).permute(2, 0, 1)[None]
+    assert torch.equal(image, resize(plain, (20, 20)))
+    assert notes == ("resized 8×8 → 20×20",)

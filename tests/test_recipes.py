@@ -82,6 +82,11 @@ def test_yaml_is_read_by_the_rules_of_1_2():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ["0E0", "1e5", "010", "no", "null", "12:30", "true", "~", "ä: b"])
+def test_names_that_look_like_values_stay_names(name):
+    assert Recipe.from_yaml(RECIPE.replace(data=name).to_yaml()).data == name
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

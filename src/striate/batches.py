@@ -137,6 +137,7 @@ def input_spec(
         mean=mean,
         std=std,
         background=background,
+        training_size=tuple(own),
         figure_extent=figure_extent(to_unit(sample, value_range), background),
     )
 

@@ -117,7 +117,7 @@ def learning_rate(
     Example:
         >>> recipe = Recipe(network="lenet5", data="digits", epochs=10, learning_rate=0.1)
         >>> [round(learning_rate(recipe, step, 1), 3) for step in (0, 3, 9)]
-        [0.017, 0.095, 0.007]
+        [0.017, 0.093, 0.007]
     """
     total = recipe.epochs * steps_per_epoch
     # The middle of the step, so that neither end of the course is wasted on a rate of zero.

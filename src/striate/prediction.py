@@ -89,6 +89,9 @@ def adapt(
         notes.append(f"inverted ({way})" if invert is None else "inverted, as asked")
     if pixels.shape[:2] == spec.image_size:
         return _read(picture)[None], tuple(notes)
+    if pixels.shape[:2] == spec.training_size:
+        notes.append(_resize_note(picture, spec))
+        return resize(_read(picture)[None], spec.image_size), tuple(notes)
     if spec.figure_extent is not None:
         surfaces, figure = _search(picture, spec)
         if figure is not None:

@@ -22,6 +22,8 @@ class InputSpec(BaseModel):
         mean: For each channel, subtracted from values in [0, 1].
         std: For each channel, divides what is left.
         background: For each channel, the value of padding, in [0, 1].
+        training_size: Height and width of the training images as they were stored [pixels];
+            an image of this size is resized as they were, and taken to look like them.
         figure_extent: Where the training images are figures on a plain ground, as digits
             are: the median longer side of the figure as a share of the image's. Otherwise
             None.
@@ -35,6 +37,7 @@ class InputSpec(BaseModel):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     background: tuple[float, ...]
+    training_size: tuple[int, ...] | None = None
     figure_extent: float | None = None
 
 

@@ -163,7 +163,7 @@ class Recipe(BaseModel):
     def to_yaml(self) -> str:
         """Write the fields that were given; a run's recipe has every field."""
         fields = self.model_dump(mode="json", exclude_unset=True)
-        return yaml.safe_dump(fields, sort_keys=False)
+        return yaml.dump(fields, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
     @staticmethod
     def from_yaml(text: str) -> "Recipe":
@@ -192,6 +192,10 @@ class _Loader(yaml.SafeLoader):
     """YAML 1.2's plain values: 1e-4 is a number; no, on and 12:30 are text; 010 is ten."""
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes the text that a reader of YAML 1.1 or of 1.2 would take for something else."""
+
+
 _Loader.yaml_implicit_resolvers = {}
 for _tag, _pattern in {
     "null": r"~|null|Null|NULL|",
@@ -199,9 +203,10 @@ for _tag, _pattern in {
     "int": r"[-+]?[0-9]+",
     "float": r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan",
 }.items():
-    _Loader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), None
-    )
+    for _class in (_Loader, _Dumper):
+        _class.add_implicit_resolver(
+            f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), None
+        )
 _Loader.add_constructor("tag:yaml.org,2002:int", lambda _, node: int(node.value))
 
 

@@ -162,9 +162,7 @@ _BELONGS_TO: dict[str, dict[str, dict[str, Any]]] = {
     "schedule": {
         name: {"milestones": {}} for name in ("constant", "step", "cosine", "one-cycle", "plateau")
     },
-    "loss": {
-        name: {"label_smoothing": 0.0} for name in ("cross-entropy", "map", "squared-error")
-    },
+    "loss": {name: {"label_smoothing": 0.0} for name in ("cross-entropy", "map", "squared-error")},
 }
 
 
