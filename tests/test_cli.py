@@ -103,6 +103,7 @@ def test_a_misspelt_option_is_answered_with_the_nearest(capsys):
         ("trian lenet5 digits", "No such command 'trian'. Did you mean 'train'?"),
         ("describe lenet6", "no network is called 'lenet6'; did you mean 'lenet5'?"),
         ("describe lenet5 --input 1xx32", "--input is '1xx32'; write channels, height and width"),
+        ("describe lenet5 --input 1x40x40", "LeNet-5 reads images of 32x32, not (1, 1, 40, 40);"),
         ("train", "NETWORK and DATA missing: striate train NETWORK DATA, or --recipe NAME;"),
         ("train lenet5", "DATA missing: striate train NETWORK DATA, or --recipe NAME;"),
         ("train lenet5 digits more", "Got unexpected extra argument(s) (more); see `striate train"),

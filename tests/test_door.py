@@ -85,6 +85,7 @@ def test_an_unknown_name_is_an_attribute_error(name):
         "from striate.cli import run_command; run_command(['models'])",
         "from striate.cli import run_command; run_command(['datasets', '--json'])",
         "from striate.cli import run_command; run_command(['train', '--help'])",
+        "from striate.cli import run_command; run_command(['train', 'lenet6', 'digits'])",
     ],
 )
 def test_names_and_help_load_no_heavy_library(code):

@@ -158,19 +158,23 @@ def test_of_many_mistakes_the_worst_are_shown(digits_run, digits_evaluation, tmp
     assert "The 5 worst are" in pages[1]
 
 
+def cards(page: str) -> list[tuple[np.ndarray, str, str, int]]:
+    """Read the page's mistakes back: picture, what it is, what it was taken for, its number."""
+    pattern = r'base64,([^"]+)".*?<strong>(\w+), taken for <em>(\w+)<.*?test image (\d+)'
+    read = []
+    for code, target, predicted, number in re.findall(pattern, page):
+        with Image.open(io.BytesIO(base64.b64decode(code))) as picture:
+            read.append((np.array(picture), target, predicted, int(number)))
+    return read
+
+
 def test_a_mistake_is_shown_with_its_own_image_and_classes(digits_run, answers):
     logits, targets = answers
-    page = (digits_run.path / "mistakes.html").read_text()
-    cards = re.findall(
-        r'base64,([^"]+)".*?<strong>(\d), taken for <em>(\d)<.*?test image (\d+)', page
-    )
-    assert len(cards) == page.count("<figure>") == 300 - answers_right(answers)
+    shown = cards((digits_run.path / "mistakes.html").read_text())
+    assert len(shown) == 300 - answers_right(answers)
     images = datasets.load("digits", parts=("test",)).parts["test"].images
-    for code, target, predicted, number in cards:
-        place = int(number)
+    for levels, target, predicted, place in shown:
         assert (int(target), int(predicted)) == (targets[place], logits[place].argmax())
-        with Image.open(io.BytesIO(base64.b64decode(code))) as picture:
-            levels = np.asarray(picture)
         assert (levels == np.round(images[place, 0].numpy() * (255 / 16))).all()
 
 
@@ -295,5 +299,10 @@ def test_the_classes_of_a_cifar_folder_are_its_own(tmp_path, bars_run):
     said = striate.evaluate(run)
     assert (said["examples"], said["classes"][0]) == (20, "airplane")
     assert said["top5_error"] is not None
+    shown = cards((run.path / "mistakes.html").read_text())
+    assert len(shown) == round(20 * said["error_rate"]) > 0
+    for levels, target, _, place in shown:
+        assert target == said["classes"][int(records[place, 0])]
+        assert (levels == records[place, 1:].view(3, 32, 32).permute(1, 2, 0).numpy()).all()
     with pytest.raises(DataError, match="has the classes airplane, automobile"):
         evaluate(bars_run, str(folder))

@@ -14,7 +14,7 @@ def test_text_and_bytes_replace_what_was_there(tmp_path):
     write_file(file, "first")
     write_file(file, "zweite Fassung, länger".encode())
     assert file.read_text("utf-8") == "zweite Fassung, länger"
-    assert os.listdir(tmp_path) == ["notes.txt"]
+    assert list(tmp_path.iterdir()) == [file]
 
 
 @pytest.mark.parametrize("call", ["write", "fsync", "rename"])
@@ -29,7 +29,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_file(tmp_path, monkeypatch, 
     with pytest.raises(RunError, match=r"could not write .*weights\.bin: No space left on device"):
         write_file(file, b"new")
     assert file.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["weights.bin"]
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_a_short_write_is_carried_on(tmp_path, monkeypatch):

@@ -66,9 +66,9 @@ def test_another_choice_does_not_inherit_what_belonged_to_the_first():
 
 
 def test_a_name_that_does_not_exist_is_answered_with_the_nearest():
-    with pytest.raises(UsageError, match="no network is called 'lenet'; did you mean 'lenet5'?"):
+    with pytest.raises(UsageError, match=r"no network is called 'lenet'; did you mean 'lenet5'\?"):
         find_network("lenet")
-    with pytest.raises(UsageError, match="no recipe is called 'mnist99'; did you mean 'mnist-99'"):
+    with pytest.raises(UsageError, match=r"no recipe is called 'mnist99'; did you mean 'mnist-99'"):
         find_recipe("mnist99")
 
 

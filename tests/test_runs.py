@@ -25,9 +25,13 @@ def run(tmp_path, small_set):
     return train(recipe, tmp_path / "run", save_seconds=0)
 
 
+def names(folder):
+    return {path.name for path in folder.iterdir()}
+
+
 def test_a_run_folder_has_its_files_and_nothing_else(run):
-    assert set(os.listdir(run.path)) == FILES
-    assert not [name for name in os.listdir(run.path.parent) if name.startswith(".")]
+    assert names(run.path) == FILES
+    assert names(run.path.parent) == {"bars", "run"}
     assert len(list((run.path / "state").iterdir())) == 2
 
 
@@ -70,7 +74,7 @@ def test_predict_refuses_what_the_network_cannot_read(run):
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(RunError, match=r"absent does not exist; `striate train"):
         Run(tmp_path / "absent")
-    with pytest.raises(RunError, match="is not a run: it has no recipe.yaml"):
+    with pytest.raises(RunError, match=r"is not a run: it has no recipe\.yaml"):
         Run(tmp_path)
 
 
@@ -182,8 +186,8 @@ def test_a_taken_place_is_refused_with_the_ways_out(run, tmp_path):
 def test_overwriting_leaves_only_the_new_run(run, tmp_path, small_set):
     recipe = Recipe(network="lecun1989", data=str(small_set), epochs=1, batch_size=9)
     assert train(recipe, run.path, overwrite=True).recipe.network == "lecun1989"
-    assert set(os.listdir(run.path)) == FILES
-    assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
+    assert names(run.path) == FILES
+    assert names(tmp_path) == {"bars", "run"}
 
 
 def test_the_model_card_says_what_it_is(run):

@@ -11,8 +11,9 @@ from itertools import pairwise
 import pytest
 import torch
 
-from striate.errors import DataError, Interrupted, RunError, TrainingError, UsageError
 from striate.display import Silent
+from striate.errors import DataError, Interrupted, RunError, TrainingError, UsageError
+from striate.optimization import learning_rate
 from striate.recipes import Recipe
 from striate.runs import Run
 from striate.training import resume, train
@@ -205,6 +206,25 @@ def test_a_full_disk_is_one_line_and_what_was_saved_is_whole(recipe, tmp_path, m
     }
     assert after == before
     assert_same_run(train(recipe, tmp_path / "whole"), resume(tmp_path / "run"))
+
+
+def test_a_relative_folder_is_found_again_from_elsewhere(recipe, tmp_path, small_set, monkeypatch):
+    monkeypatch.chdir(small_set.parent)
+    with pytest.raises(Interrupted):
+        train(recipe.replace(data="./bars"), tmp_path / "run", display=StopAfter(2))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert len(resume(tmp_path / "run").progress()) == 4
+
+
+@pytest.mark.parametrize("schedule", ["one-cycle", "cosine", "constant"])
+def test_the_log_has_the_rate_of_each_epoch_s_last_step(recipe, tmp_path, schedule):
+    recipe = recipe.replace(schedule=schedule, learning_rate=0.01)
+    rows = train(recipe, tmp_path / "run").progress()
+    steps = 5  # 42 training images, 9 a step
+    expected = [learning_rate(recipe, steps * (n + 1) - 1, steps) for n in range(4)]
+    assert [row["learning_rate"] for row in rows] == pytest.approx(expected)
+    assert min(expected) > 0
 
 
 def test_the_run_s_thread_count_is_used_again_and_the_caller_s_left_alone(recipe, tmp_path):

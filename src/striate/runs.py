@@ -207,7 +207,7 @@ class Run:
             try:
                 content = file.read_bytes()
                 if hashlib.sha256(content).hexdigest()[:16] == file.stem.split("-")[-1]:
-                    state = torch.load(io.BytesIO(content), weights_only=True)
+                    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
                     return cast(State, state), notes
             except (OSError, RuntimeError, zipfile.BadZipFile, EOFError):
                 pass
@@ -309,7 +309,7 @@ def _write_results(run: Run, state: State) -> None:
         "input": run.spec.model_dump(),
     }
     metadata = {"striate": json.dumps(facts)}
-    weights = {name: tensor.contiguous() for name, tensor in state["best"]["weights"].items()}
+    weights = {name: tensor.cpu().contiguous() for name, tensor in state["best"]["weights"].items()}
     write_file(run.path / "model.safetensors", safetensors.torch.save(weights, metadata))
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from striate.batches import input_spec, load_training_data, sized
+from striate.datasets import is_path
 from striate.devices import choose_device, suited_threads, threads
 from striate.display import Display, Silent
 from striate.errors import DataError, UsageError
@@ -58,6 +59,8 @@ def train(
     display = display or Silent()
     out = Path(out)
     check_free(out, overwrite=overwrite)
+    if is_path(recipe.data):  # to be found again from wherever the run is resumed
+        recipe = recipe.replace(data=str(Path(recipe.data).expanduser().absolute()))
     given, recipe = recipe.model_fields_set, with_defaults(recipe)
     data = load_training_data(recipe, data_dir)
     recipe = sized(recipe, given, len(data.training.targets))

@@ -144,7 +144,7 @@ class TrainingLoop:
         logits = self.network(images)
         loss = self.loss(logits, batch.targets)
         value = loss.item()
-        rate = self._rate()
+        rate = self._rate(at.step)
         if not math.isfinite(value):
             self._refuse(run, f"the loss is {value}", rate, batch.indices)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -156,9 +156,9 @@ class TrainingLoop:
         at.seen += len(batch.targets)
         return value
 
-    def _rate(self) -> float:
+    def _rate(self, step_of_epoch: int) -> float:
         at = self.at
-        step = at.epoch * self.steps_per_epoch + at.step
+        step = at.epoch * self.steps_per_epoch + step_of_epoch
         return learning_rate(
             self.recipe,
             step,
@@ -169,7 +169,7 @@ class TrainingLoop:
 
     def _end_epoch(self, run: Run) -> None:
         recipe, at = self.recipe, self.at
-        rate = self._rate()
+        rate = self._rate(at.step - 1)
         row: Row = {
             "epoch": float(at.epoch + 1),
             "learning_rate": rate,
