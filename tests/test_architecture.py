@@ -47,7 +47,7 @@ TESTED_BY = {
     "training_loop": ["test_training"],
 }
 # Tests of more than one file.
-OF_THE_WHOLE = {"test_architecture", "test_crashes", "test_docs"}
+OF_THE_WHOLE = {"test_architecture", "test_crashes", "test_docs", "test_packaging"}
 
 BANNED_NAMES = {
     *("util", "utils", "helper", "helpers", "common", "core", "base", "manager", "managers"),

@@ -1,7 +1,6 @@
 """Curves: read back from the drawing, by its own tick labels, and compared with the rows."""
 
 import math
-import time
 from itertools import pairwise
 from xml.etree import ElementTree
 
@@ -71,6 +70,14 @@ def test_the_lines_read_by_the_tick_labels_are_the_rows():
             assert read_back(x, across) == pytest.approx(row["epoch"], abs=0.02)
             value = scale * row[f"{kind}_{measure}"]
             assert read_back(y, up, log=True) == pytest.approx(value, rel=0.01)
+
+
+def test_among_equal_errors_the_lowest_loss_is_marked():
+    rows = [
+        {"epoch": epoch, "validation_error": 0.01, "validation_loss": loss}
+        for epoch, loss in ((1, 0.5), (2, 0.3), (3, 0.4))
+    ]
+    assert any("at epoch 2" in text for text in texts(curves(rows, title="run")))
 
 
 def test_the_earliest_of_the_best_validation_epochs_is_marked_with_its_value():
@@ -256,13 +263,3 @@ def test_every_text_and_line_has_at_least_the_contrast_that_readers_need():
         for name in ("ink", "quiet", "best", "train", "validation"):
             pair = sorted([luminance(colour[name]), luminance(colour["paper"])])
             assert (pair[1] + 0.05) / (pair[0] + 0.05) >= 4.5, name
-
-
-def test_forty_epochs_take_milliseconds():
-    rows = [{**RUN[epoch % 23], "epoch": epoch} for epoch in range(40)]
-    times = []
-    for _ in range(20):
-        start = time.perf_counter()
-        curves(rows, title="run")
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.005

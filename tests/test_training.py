@@ -5,7 +5,6 @@ import math
 import os
 import signal
 import threading
-import time
 from itertools import pairwise
 
 import pytest
@@ -150,13 +149,13 @@ def test_a_plateau_cuts_the_rate(recipe, tmp_path):
 
 
 def test_a_time_budget_ends_the_run_in_time_with_the_rate_run_out(recipe, tmp_path):
-    started = time.monotonic()
     run = train(
         recipe.replace(epochs=10**6, time=1.5, schedule="cosine", learning_rate=0.01),
         tmp_path / "run",
     )
-    assert 1.4 < time.monotonic() - started < 6
-    assert run.progress()[-1]["learning_rate"] < 0.001
+    before, last = run.progress()[-2:]
+    assert before["seconds"] < 1.5 <= last["seconds"]
+    assert last["learning_rate"] < 0.001
 
 
 @pytest.mark.parametrize("rate", [1e20, 1e38])
@@ -210,7 +209,7 @@ def test_a_full_disk_is_one_line_and_what_was_saved_is_whole(recipe, tmp_path, m
 
 def test_a_relative_folder_is_found_again_from_elsewhere(recipe, tmp_path, small_set, monkeypatch):
     monkeypatch.chdir(small_set.parent)
-    with pytest.raises(Interrupted):
+    with pytest.raises(Interrupted, match="all is saved"):
         train(recipe.replace(data="./bars"), tmp_path / "run", display=StopAfter(2))
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")

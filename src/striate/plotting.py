@@ -4,6 +4,7 @@ It is drawn after every epoch, so it is our own SVG, made in a few milliseconds;
 matplotlib alone takes seconds.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -80,7 +81,13 @@ def curves(rows: Sequence[Row], *, title: str) -> str:
     errors = {kind: _points(rows, f"{kind}_error", 100) for kind in ("train", "validation")}
     epochs = [epoch for epoch, _ in _points(rows, "epoch")]
     across = _epoch_axis(epochs)
-    best = min(errors["validation"], key=lambda point: point[1], default=None)
+    # Among equal errors the lowest loss, as training chooses the weights it keeps.
+    loss_at = dict(losses["validation"])
+    best = min(
+        errors["validation"],
+        key=lambda point: (point[1], loss_at.get(point[0], math.inf)),
+        default=None,
+    )
     facts = [f"{len(epochs)} epoch" + "s" * (len(epochs) != 1)]
     times = [seconds for _, seconds in _points(rows, "seconds")]
     if times:
