@@ -13,14 +13,14 @@ RESULTS = ROOT / "docs" / "results"
 HEAD = """# Results
 
 Written by `python benchmarks/results_page.py` from `docs/results/`, where each measurement lies with its
-machine, versions and every single value. None was left out.
+machine, versions and every single value. No seed was left out.
 """
 
 PUBLISHED = """## Published networks
 
 Test error [%], beside what the paper prints. Weights after the last pass; nothing was chosen on the test
-part, which was read once a run. The paper's network, loss, initial weights and passes; the departures stand
-in each network's file.
+part, which was read once a run. Network, loss and passes are the paper's; what the papers leave open, and
+where we depart from them, stands in each network's file.
 
 | network | data | seeds | test error, mean ± deviation | each seed | paper | command |
 |---|---|--:|--:|---|---|---|

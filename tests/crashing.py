@@ -11,6 +11,7 @@ whether the resumed (or, without a folder, repeated) run ended in the unbroken r
 import hashlib
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -19,7 +20,7 @@ import torch
 from striate.recipes import Recipe
 from striate.training import resume, train
 
-CALLS = ("write", "fsync", "replace", "rename")
+CALLS = ("write", "fsync", "replace", "rename", "unlink", "rmdir")
 
 
 def digest(path: Path) -> str:
@@ -79,6 +80,36 @@ def main() -> None:
     )
     in_a_child(lambda: train(recipe, out / "whole", save_seconds=0))
     expected = digest(out / "whole")
+    survive(recipe, out, expected)
+    survive_overwriting(recipe, out, expected)
+
+
+def survive_overwriting(recipe: Recipe, out: Path, expected: str) -> None:
+    """Die while a run takes the place of another: the place then holds one of the two."""
+    in_a_child(lambda: train(recipe.replace(seed=9), out / "other", save_seconds=0))
+    other = digest(out / "other")
+    n = 0
+    while True:
+        n += 1
+        path, log = out / f"over{n}", out / "log"
+        shutil.copytree(out / "other", path)
+        code = in_a_child(
+            lambda n=n, path=path, log=log: dying_at(
+                n, log, lambda: train(recipe, path, overwrite=True, save_seconds=0)
+            )
+        )
+        if code == 0:
+            break
+        again = in_a_child(lambda path=path: resume(path))
+        same = again == 0 and digest(path) in (expected, other)
+        litter = [p.name for p in out.iterdir() if p.name.startswith(f".over{n}.")]
+        died = log.read_text() if code == 9 else f"exit {code}"
+        result = {"n": n, "died_at": died, "overwrite": True, "same": same, "litter": litter}
+        print(json.dumps(result))
+
+
+def survive(recipe: Recipe, out: Path, expected: str) -> None:
+    """Die while a run is made and trained; resume it, or begin again where there is none."""
     n = 0
     while True:
         n += 1

@@ -22,8 +22,13 @@ def test_dying_at_any_write_sync_or_rename_loses_nothing(small_set, tmp_path):
         text=True,
         check=True,
     )
-    results = [json.loads(line) for line in done.stdout.splitlines()]
-    assert {result["died_at"] for result in results} == {"write", "fsync", "replace", "rename"}
+    everything = [json.loads(line) for line in done.stdout.splitlines()]
+    overwriting = [result for result in everything if "overwrite" in result]
+    results = [result for result in everything if "overwrite" not in result]
+    calls = {"write", "fsync", "replace", "rename", "unlink"}
+    assert {result["died_at"] for result in results} == calls
+    assert {result["died_at"] for result in overwriting} == calls | {"rmdir"}
+    assert [result for result in overwriting if not result["same"] or result["litter"]] == []
     assert len(results) > 70  # files written × 4 calls, with the first state and two epochs
     assert [result for result in results if not result["same"]] == []
     assert [result for result in results if result["litter"]] == []

@@ -16,7 +16,7 @@ RECIPE = Recipe(network="lenet5", data="digits")
     learning_rate=st.floats(1e-300, 1e300),
     milestones=st.dictionaries(st.integers(0, 500), st.floats(0, 2)),
     time=st.none() | st.floats(1e-6, 1e9),
-    input_range=st.none() | st.tuples(st.floats(-9, 9), st.floats(-9, 9)),
+    input_range=st.none() | st.tuples(st.floats(-9, 0), st.floats(0.1, 9)),
     data=st.text(min_size=1).filter(str.isprintable),
 )
 def test_every_recipe_reads_back_equal(data, milestones, **fields):
@@ -52,6 +52,8 @@ def test_options_given_as_text_are_read():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"seed": -1}, "seed is -1: .*greater than or equal to 0"),
+        ({"input_range": "1,1"}, "input_range needs its first number below its second"),
         ({"epoch": 3}, "a recipe has no 'epoch'; did you mean 'epochs'"),
         ({"epochs": 0}, "epochs is 0: .*greater than or equal to 1"),
         ({"epochs": "many"}, "epochs is 'many'"),

@@ -8,9 +8,9 @@ import safetensors.torch
 import torch
 
 from striate.batches import prepare
-from striate.errors import DataError, RunError, UsageError
+from striate.errors import DataError, RunError
 from striate.recipes import Recipe
-from striate.runs import FORMAT, Run, check_free
+from striate.runs import FORMAT, Run
 from striate.training import resume, train
 
 FILES = {
@@ -156,10 +156,51 @@ def test_a_pickle_that_runs_code_is_never_run(run, tmp_path):
     torch.save({"epoch": 9, "x": Evil()}, tmp_path / "evil.pt")
     content = (tmp_path / "evil.pt").read_bytes()
     checksum = hashlib.sha256(content).hexdigest()[:16]
-    (run.path / "state" / f"000009-00000000-{checksum}.pt").write_bytes(content)
-    with pytest.raises(Exception, match="Weights only load failed"):
+    (run.path / "state" / f"000000009-00000000-{checksum}.pt").write_bytes(content)
+    with pytest.raises(RunError, match=r"is whole but holds no state that this striate reads"):
         run.load_state()
     assert not (tmp_path / "owned").exists()
+
+
+def test_a_run_without_its_state_can_be_used_but_not_trained_on(run):
+    import shutil
+
+    shutil.rmtree(run.path / "state")
+    assert Run(run.path).network() is not None
+    with pytest.raises(RunError, match=r"state cannot be opened: .* can be used but not trained"):
+        resume(run.path)
+
+
+def test_using_a_run_leaves_the_caller_s_random_numbers_alone(run, part):
+    torch.manual_seed(8)
+    expected = torch.rand(3)
+    torch.manual_seed(8)
+    run.predict(part.images)
+    resume(run.path)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_an_evaluation_stays_with_its_weights_and_goes_with_them(small_set, tmp_path):
+    import striate
+    from striate.errors import Interrupted
+    from test_training import StopAfter
+
+    recipe = Recipe(network="lecun1990", data=str(small_set), epochs=3, batch_size=9)
+    with pytest.raises(Interrupted, match="all is saved"):
+        train(recipe, tmp_path / "cut", display=StopAfter(7), save_seconds=0)
+    striate.evaluate(Run(tmp_path / "cut"))
+    run = resume(tmp_path / "cut")
+    assert names(run.path) == FILES  # it was of the weights of the first epoch
+    striate.evaluate(run)
+    resume(run.path)
+    assert run.evaluation()["epochs"] == 3
+    assert "accuracy on 12 images" in (run.path / "README.md").read_text("utf-8")
+
+
+def test_no_images_and_other_integers_are_answered_plainly(run):
+    assert run.predict(torch.zeros(0, 1, 16, 16)).shape == (0, 3)
+    with pytest.raises(DataError, match=r"images are torch\.int16; give bytes"):
+        run.predict(torch.zeros(2, 1, 16, 16, dtype=torch.int16))
 
 
 def test_two_processes_do_not_train_one_run(run):
@@ -168,26 +209,6 @@ def test_two_processes_do_not_train_one_run(run):
         pytest.raises(RunError, match=r"another process is training .*run; wait for its end"),
     ):
         resume(run.path)
-
-
-def test_a_taken_place_is_refused_with_the_ways_out(run, tmp_path):
-    with pytest.raises(UsageError, match=r"holds a run; go on with `striate train --resume .*"):
-        check_free(run.path, overwrite=False)
-    check_free(run.path, overwrite=True)
-    (tmp_path / "photos").mkdir()
-    check_free(tmp_path / "photos", overwrite=False)  # an empty folder may become the run
-    (tmp_path / "photos" / "cat.jpg").touch()
-    with pytest.raises(UsageError, match="exists and is not a run; choose another --out"):
-        check_free(tmp_path / "photos", overwrite=True)
-    with pytest.raises(UsageError, match="exists and is not a run"):
-        check_free(tmp_path / "photos" / "cat.jpg", overwrite=True)
-
-
-def test_overwriting_leaves_only_the_new_run(run, tmp_path, small_set):
-    recipe = Recipe(network="lecun1989", data=str(small_set), epochs=1, batch_size=9)
-    assert train(recipe, run.path, overwrite=True).recipe.network == "lecun1989"
-    assert names(run.path) == FILES
-    assert names(tmp_path) == {"bars", "run"}
 
 
 def test_the_model_card_says_what_it_is(run):

@@ -11,7 +11,7 @@ from torch import Tensor
 from striate import datasets
 from striate.augmentation import augment
 from striate.datasets.sets import Part
-from striate.errors import UsageError
+from striate.errors import DataError, UsageError
 from striate.figures import figure_extent
 from striate.preparation import InputSpec, fit, normalize, to_unit
 from striate.randomness import hashes, order
@@ -54,6 +54,11 @@ def load_training_data(recipe: Recipe, data_dir: Path | None = None) -> Training
         validation = None
     elif validation is None:
         training, validation = hold_out(training, recipe.validation, recipe.seed)
+    if validation is not None and len(validation.targets) == 0:
+        raise DataError(
+            f"{images.source} has one image a class, so none can be held out for validation; "
+            "set validation to 0"
+        )
     return TrainingData(
         training,
         validation,

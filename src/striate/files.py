@@ -1,6 +1,7 @@
 """Files that are whole or absent: written beside their final name, synced, renamed."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from striate.errors import RunError
@@ -40,7 +41,8 @@ def write_file(path: Path, content: bytes | str) -> None:
         beside.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink()
         raise RunError(
             f"could not write {path}: {error.strerror or error}; what was there before is untouched"
         ) from error

@@ -27,19 +27,17 @@ class Counts(NamedTuple):
     multiply_adds: int
 
 
-def uniform_by_fan_in(layer: nn.Module) -> None:
+def uniform_by_fan_in(layer: nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d) -> None:
     """Draw a layer's weights and biases uniformly in ±2.4 / F, F being the inputs of a unit.
 
     Args:
         layer: A module with ``weight`` of shape (units, inputs...) and perhaps ``bias``.
 
     Source:
-        Y. LeCun et al., "Gradient-based learning applied to document recognition", 1998,
-        Appendix A; the same rule in the group's 1989 paper.
+        Y. LeCun et al., "Backpropagation applied to handwritten zip code recognition", 1989;
+        the 1998 paper is said to give the same rule (its text was not at hand).
     """
-    weight = layer.weight
-    assert isinstance(weight, Tensor)
-    bound = 2.4 / weight[0].numel()
+    bound = 2.4 / layer.weight[0].numel()
     for parameter in layer.parameters(recurse=False):
         nn.init.uniform_(parameter, -bound, bound)
 

@@ -6,6 +6,7 @@ of ``torch.optim`` imports PyTorch's compiler, which costs more than a second.
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -81,17 +82,14 @@ class Optimizer:
         torch._foreach_add_(roots, _EPSILON)
         torch._foreach_addcdiv_(self.parameters, means, roots, -learning_rate / bias_1)
 
-    def state(self) -> dict[str, object]:
+    def state(self) -> dict[str, Any]:
         """Give what a resumed run needs to go on exactly."""
         return {"steps": self.steps, "buffers": self.buffers}
 
-    def load_state(self, state: dict[str, object]) -> None:
+    def load_state(self, state: dict[str, Any]) -> None:
         """Take up what ``state`` gave."""
-        steps, buffers = state["steps"], state["buffers"]
-        assert isinstance(steps, int)
-        assert isinstance(buffers, list)
-        self.steps = steps
-        for ours, theirs in zip(self.buffers, buffers, strict=True):
+        self.steps = state["steps"]
+        for ours, theirs in zip(self.buffers, state["buffers"], strict=True):
             for mine, saved in zip(ours, theirs, strict=True):
                 mine.copy_(saved)
 

@@ -341,12 +341,16 @@ def _resize_note(picture: _Picture, spec: InputSpec, more: str = "") -> str:
 
 
 def _resize_whole(picture: _Picture, spec: InputSpec, notes: list[str]) -> Tensor:
-    """Resize a picture with its aspect kept, framed by background where the aspect differs."""
+    """Resize a picture as training resized its images, framed where the aspect differs."""
     given, size = picture.pixels.shape[:2], spec.image_size
-    scales = [new / old for new, old in zip(size, given, strict=True)]
+    trained = spec.training_size or size
+    scales = [old / new for old, new in zip(trained, given, strict=True)]
     inner = size
     if max(scales) / min(scales) > SAME_ASPECT:
-        inner = tuple(max(1, round(old * min(scales))) for old in given)
+        inner = tuple(
+            max(1, round(side * min(scales) / scale))
+            for side, scale in zip(size, scales, strict=True)
+        )
     notes.append(_resize_note(picture, spec, ", padded" if inner != size else ""))
     result = torch.tensor(spec.background)[None, :, None, None].repeat(1, 1, *size)
     top, left = ((outer - inside) // 2 for outer, inside in zip(size, inner, strict=True))

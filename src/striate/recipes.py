@@ -60,7 +60,9 @@ class Recipe(BaseModel):
 
     network: str = Field(description="Name of the network; `striate models` lists them.")
     data: str = Field(description="Name of the data set, or path of its folder.")
-    seed: int = Field(0, description="Fixes initial weights, order and augmentation.")
+    seed: int = Field(
+        0, ge=0, lt=2**63, description="Fixes initial weights, order and augmentation."
+    )
 
     epochs: int = Field(20, ge=1, description="Passes over the training set.")
     time: Annotated[float | None, BeforeValidator(_seconds)] = Field(
@@ -116,17 +118,21 @@ class Recipe(BaseModel):
     )
     channels_last: bool = Field(True, description="Memory format of the maps.")
 
-    shift: float = Field(0.0, ge=0, description="Random shift, up to this [pixels].")
+    shift: float = Field(0.0, ge=0, description="Random shift, up to this [pixels of the input].")
     rotation: float = Field(0.0, ge=0, le=180, description="Random rotation, up to this [degrees].")
     scale: float = Field(0.0, ge=0, lt=1, description="Random scale, up to this share.")
     squeeze: float = Field(
         0.0, ge=0, lt=1, description="One axis compressed, the other stretched, up to this share."
     )
     shear: float = Field(0.0, ge=0, description="Random horizontal shear, up to this slope.")
-    elastic: float = Field(0.0, ge=0, description="Deviation of elastic deformation [pixels].")
+    elastic: float = Field(
+        0.0, ge=0, description="Deviation of elastic deformation [pixels of the input]."
+    )
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
+        if self.input_range is not None and self.input_range[0] >= self.input_range[1]:
+            raise ValueError("input_range needs its first number below its second")
         if self.label_smoothing and self.loss != "cross-entropy":
             raise ValueError("label_smoothing works with loss cross-entropy only")
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):

@@ -23,7 +23,7 @@ import hashlib
 import io
 import json
 import os
-import shutil
+import pickle
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -37,14 +37,20 @@ from torch import Tensor, nn
 
 from striate import plotting
 from striate.batches import prepare
-from striate.errors import DataError, RunError, UsageError
-from striate.files import sync_folder, write_file
+from striate.errors import DataError, RunError
+from striate.files import write_file
+from striate.model_card import model_card
 from striate.models import build
 from striate.preparation import InputSpec
 from striate.recipes import Recipe
 
 FORMAT = 1
 GENERATIONS = 2
+EVALUATION_FILES = ("evaluation.json", "confusion.svg", "mistakes.html", "result.png")
+FILES = (
+    *("recipe.yaml", "environment.json", "classes.json", "input.json", "progress.csv", "state"),
+    *("model.safetensors", "curves.svg", "README.md", "stopped.json", *EVALUATION_FILES),
+)
 PROGRESS_COLUMNS = {
     "epoch": "epoch",
     "learning_rate": "learning_rate",
@@ -98,6 +104,11 @@ class Run:
                 f"{self.path} is a damaged run: {' '.join(str(error).split())}"
             ) from error
 
+    def fresh_network(self) -> nn.Module:
+        """Build the network with weights of no meaning; the caller's random numbers stay."""
+        with torch.random.fork_rng(devices=[]):
+            return build(self.recipe.network, self.spec.channels, len(self.classes))
+
     def network(self) -> nn.Module:
         """Build the network with the run's best weights, ready for prediction.
 
@@ -105,7 +116,7 @@ class Run:
             RunError: The weights file is missing, damaged, or of another network.
         """
         file = self.path / "model.safetensors"
-        network = build(self.recipe.network, self.spec.channels, len(self.classes))
+        network = self.fresh_network()
         try:
             network.load_state_dict(safetensors.torch.load_file(file))
         except (OSError, SafetensorError, RuntimeError) as error:
@@ -133,6 +144,12 @@ class Run:
                 f"images have shape {tuple(images.shape)}; this run reads "
                 f"(N, {self.spec.channels}, H, W)"
             )
+        if not images.is_floating_point() and images.dtype != torch.uint8:
+            raise DataError(
+                f"images are {images.dtype}; give bytes (uint8), or floats scaled to [0, 1]"
+            )
+        if len(images) == 0:
+            return torch.empty(0, len(self.classes))
         if images.is_floating_point() and not 0 <= images.min() <= images.max() <= 1:
             raise DataError(
                 f"images run from {images.min():g} to {images.max():g}; scale floats to [0, 1]"
@@ -165,7 +182,10 @@ class Run:
         write_file(self.path / "mistakes.html", mistakes)
         write_file(self.path / "result.png", picture)
         write_file(self.path / "evaluation.json", json.dumps(evaluation, indent=1) + "\n")
-        write_file(self.path / "README.md", _card(self, self.progress(), evaluation))
+        write_file(
+            self.path / "README.md",
+            model_card(self.recipe, self.spec, self.classes, self.progress(), evaluation),
+        )
 
     def note_stop(self, stop: Mapping[str, Any]) -> Path:
         """Keep why training stopped before its end; give the file."""
@@ -176,21 +196,63 @@ class Run:
     def save(self, state: State) -> None:
         """Keep a state, drop all but the newest two, rewrite what follows from it."""
         _write_state(self.path, state)
-        _write_results(self, state)
+        self.write_results(state["best"]["weights"], state["progress"])
+
+    def write_results(self, weights: Mapping[str, Tensor], rows: Sequence[Row]) -> None:
+        """Write what follows from a state: best weights, progress, curves, model card.
+
+        An evaluation of other weights is removed.
+        """
+        evaluation = self.evaluation()
+        if evaluation is not None and evaluation["epochs"] != len(rows):
+            evaluation = None
+            for name in EVALUATION_FILES:
+                (self.path / name).unlink(missing_ok=True)
+        facts = {
+            "network": self.recipe.network,
+            "classes": self.classes,
+            "input": self.spec.model_dump(),
+        }
+        content = safetensors.torch.save(
+            {name: tensor.cpu().contiguous() for name, tensor in weights.items()},
+            # One entry, because safetensors writes several in an order that changes.
+            {"striate": json.dumps(facts)},
+        )
+        write_file(self.path / "model.safetensors", content)
+        text = io.StringIO()
+        lines = csv.writer(text, lineterminator="\n")
+        lines.writerow(PROGRESS_COLUMNS.values())
+        lines.writerows(
+            ["" if row[key] is None else repr(row[key]) for key in PROGRESS_COLUMNS] for row in rows
+        )
+        write_file(self.path / "progress.csv", text.getvalue())
+        title = f"{self.recipe.network} on {self.recipe.data}"
+        write_file(self.path / "curves.svg", plotting.curves(rows, title=title))
+        card = model_card(self.recipe, self.spec, self.classes, rows, evaluation)
+        write_file(self.path / "README.md", card)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other processes from training this run at the same time.
 
         Raises:
-            RunError: Another process is training it.
+            RunError: Another process is training it, or it has no state/.
         """
-        descriptor = os.open(self.path / "state", os.O_RDONLY)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            descriptor = os.open(self.path / "state", os.O_RDONLY)
+        except OSError as error:
+            raise RunError(
+                f"{self.path / 'state'} cannot be opened: {error.strerror}; a run without it can "
+                "be used but not trained on"
+            ) from error
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise RunError(
+                    f"another process is training {self.path}; wait for its end"
+                ) from error
             yield
-        except BlockingIOError as error:
-            raise RunError(f"another process is training {self.path}; wait for its end") from error
         finally:
             os.close(descriptor)
 
@@ -204,85 +266,23 @@ class Run:
             leftover.unlink()
         notes: list[str] = []
         for file in _states(self.path):
-            try:
-                content = file.read_bytes()
-                if hashlib.sha256(content).hexdigest()[:16] == file.stem.split("-")[-1]:
-                    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-                    return cast(State, state), notes
-            except (OSError, RuntimeError, zipfile.BadZipFile, EOFError):
-                pass
-            aside = file.with_suffix(".damaged")
-            file.rename(aside)
-            notes.append(f"{file} is damaged (its checksum differs); kept aside as {aside.name}")
-        raise RunError(f"no state in {self.path / 'state'} is whole; train again with --overwrite")
-
-
-def check_free(path: Path, *, overwrite: bool) -> None:
-    """Refuse a place for a new run that is taken, before any work is done.
-
-    Raises:
-        UsageError: The folder holds a run and ``overwrite`` is off, or holds anything else.
-        RunError: The folder above cannot be written.
-    """
-    if path.exists():
-        if (path / "recipe.yaml").exists():
-            if not overwrite:
-                raise UsageError(
-                    f"{path} holds a run; go on with `striate train --resume {path}`, replace it "
-                    "with --overwrite, or choose another --out"
+            content = file.read_bytes()
+            if hashlib.sha256(content).hexdigest()[:16] != file.stem.split("-")[-1]:
+                aside = file.with_suffix(".damaged")
+                file.rename(aside)
+                notes.append(
+                    f"{file} is damaged (its checksum differs); kept aside as {aside.name}"
                 )
-        elif not path.is_dir() or any(path.iterdir()):
-            raise UsageError(f"{path} exists and is not a run; choose another --out")
-    above = path.absolute().parent
-    while not above.exists():
-        above = above.parent
-    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise RunError(f"cannot write into {above}; choose a folder that you may write with --out")
-
-
-def create_run(
-    path: Path,
-    *,
-    recipe: Recipe,
-    spec: InputSpec,
-    classes: Sequence[str],
-    environment: Mapping[str, Any],
-    state: State,
-    overwrite: bool = False,
-) -> Run:
-    """Make a run folder with a first state; it appears under its name complete, or not at all.
-
-    Raises:
-        UsageError: As in ``check_free``.
-        RunError: The disk is full or the folder cannot be written.
-    """
-    check_free(path, overwrite=overwrite)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        for stale in path.parent.glob(f".{path.name}.*.part"):
-            shutil.rmtree(stale)
-        (beside / "state").mkdir(parents=True)
-        write_file(beside / "recipe.yaml", recipe.to_yaml())
-        write_file(beside / "classes.json", json.dumps(list(classes), indent=1) + "\n")
-        write_file(beside / "input.json", spec.model_dump_json(indent=1) + "\n")
-        written = {"format": FORMAT, **environment}
-        write_file(beside / "environment.json", json.dumps(written, indent=1) + "\n")
-        Run(beside).save(state)
-        if path.exists() and any(path.iterdir()):
-            replaced = path.with_name(f".{path.name}.{os.getpid()}.old")
-            path.rename(replaced)
-            beside.rename(path)
-            shutil.rmtree(replaced)
-        else:
-            beside.rename(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        raise RunError(
-            f"could not make {path}: {error.strerror}; choose another place with --out"
-        ) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    return Run(path)
+                continue
+            try:
+                state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            except (RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+                raise RunError(
+                    f"{file} is whole but holds no state that this striate reads: "
+                    f"{str(error).splitlines()[0]}"
+                ) from error
+            return cast(State, state), notes
+        raise RunError(f"no state in {self.path / 'state'} is whole; train again with --overwrite")
 
 
 def _states(path: Path) -> list[Path]:
@@ -295,69 +295,6 @@ def _write_state(path: Path, state: State) -> None:
     torch.save(state, buffer)
     content = buffer.getvalue()
     checksum = hashlib.sha256(content).hexdigest()[:16]
-    write_file(path / "state" / f"{state['epoch']:06d}-{state['step']:08d}-{checksum}.pt", content)
+    write_file(path / "state" / f"{state['epoch']:09d}-{state['step']:08d}-{checksum}.pt", content)
     for old in _states(path)[GENERATIONS:]:
         old.unlink()
-
-
-def _write_results(run: Run, state: State) -> None:
-    rows = state["progress"]
-    # One entry, because safetensors writes several in an order that changes.
-    facts = {
-        "network": run.recipe.network,
-        "classes": run.classes,
-        "input": run.spec.model_dump(),
-    }
-    metadata = {"striate": json.dumps(facts)}
-    weights = {name: tensor.cpu().contiguous() for name, tensor in state["best"]["weights"].items()}
-    write_file(run.path / "model.safetensors", safetensors.torch.save(weights, metadata))
-    text = io.StringIO()
-    lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(PROGRESS_COLUMNS.values())
-    lines.writerows(
-        ["" if row[key] is None else repr(row[key]) for key in PROGRESS_COLUMNS] for row in rows
-    )
-    write_file(run.path / "progress.csv", text.getvalue())
-    title = f"{run.recipe.network} on {run.recipe.data}"
-    write_file(run.path / "curves.svg", plotting.curves(rows, title=title))
-    write_file(run.path / "README.md", _card(run, rows, None))
-
-
-def _card(run: Run, rows: Sequence[Row], evaluation: Mapping[str, Any] | None) -> str:
-    """Write the model card: what it is, how good it is, how to use it."""
-    recipe, spec = run.recipe, run.spec
-    done = f"{len(rows)} of {recipe.epochs} epochs"
-    lines = [
-        "---",
-        "library_name: striate",
-        "pipeline_tag: image-classification",
-        f"tags: [{recipe.network}]",
-        "---",
-        "",
-        f"# {recipe.network} on {recipe.data}",
-        "",
-        f"Network `{recipe.network}` ({len(run.classes)} classes), trained on `{recipe.data}` "
-        f"for {done} with seed {recipe.seed}; every choice is in `recipe.yaml`.",
-        "",
-    ]
-    errors = [row["validation_error"] for row in rows if row["validation_error"] is not None]
-    if errors:
-        lines += [f"- lowest validation error: {100 * min(errors):.2f} %"]
-    if evaluation:
-        lines += [
-            f"- accuracy on {evaluation['examples']:,} images of `{evaluation['data']}` "
-            f"({evaluation['part']}): {100 * evaluation['accuracy']:.2f} %, see `evaluation.json`"
-        ]
-    lines += [
-        f"- input: {spec.channels} channel{'s' if spec.channels > 1 else ''}, resized to "
-        f"{'x'.join(map(str, spec.image_size))}, network reads "
-        f"{'x'.join(map(str, spec.input_size))} pixels",
-        f"- classes: {', '.join(run.classes[:20])}{' …' if len(run.classes) > 20 else ''}",
-        "",
-        "```",
-        "striate predict THIS_FOLDER IMAGE...",
-        "striate evaluate THIS_FOLDER",
-        "```",
-        "",
-    ]
-    return "\n".join(lines)

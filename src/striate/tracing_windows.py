@@ -45,10 +45,9 @@ def _spatially(
         raise UsageError(f"nothing would be left of a map of shape {value.shape[1:]}")
     start = len(value.shape) - len(sizes)
     shape = (*value.shape[:start], *sizes)
-    axes = value.axes if units is None else mixed(value, [start - 1])
+    axes = (value.axes if units is None else mixed(value, [start - 1])) or ()
     if units is not None:
         shape = (*value.shape[: start - 1], units, *sizes)
-    assert axes is not None
     return Value(
         shape,
         value.dtype,

@@ -5,14 +5,15 @@ from pathlib import Path
 import torch
 
 from striate.batches import input_spec, load_training_data, sized
-from striate.datasets import is_path
+from striate.datasets import expand, is_path
 from striate.devices import choose_device, suited_threads, threads
 from striate.display import Display, Silent
 from striate.errors import DataError, UsageError
 from striate.models import build, find_network, with_defaults
 from striate.provenance import environment
 from striate.recipes import Recipe
-from striate.runs import Run, check_free, create_run
+from striate.run_creation import check_free, clear_leftovers, create_run
+from striate.runs import Run
 from striate.tracing import trace
 from striate.training_loop import SECONDS_BETWEEN_SAVES, TrainingLoop
 
@@ -57,30 +58,29 @@ def train(
         [1.0]
     """
     display = display or Silent()
-    out = Path(out)
+    out = Path(out).resolve()
     check_free(out, overwrite=overwrite)
+    chosen = choose_device(device)
     if is_path(recipe.data):  # to be found again from wherever the run is resumed
-        recipe = recipe.replace(data=str(Path(recipe.data).expanduser().absolute()))
+        recipe = recipe.replace(data=str(expand(recipe.data).absolute()))
     given, recipe = recipe.model_fields_set, with_defaults(recipe)
     data = load_training_data(recipe, data_dir)
     recipe = sized(recipe, given, len(data.training.targets))
-    if recipe.schedule == "plateau" and data.validation is None:
-        raise UsageError("schedule plateau needs a validation part; set validation to 0.1, say")
+    for choice, name in (
+        (recipe.schedule == "plateau", "schedule plateau"),
+        (recipe.patience is not None, "patience"),
+    ):
+        if choice and data.validation is None:
+            raise UsageError(f"{name} needs a validation part; set validation to 0.1, say")
     input_shape = find_network(recipe.network).input_shape
     spec = input_spec(data.training.images, data.value_range, input_shape, recipe)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         network = build(recipe.network, spec.channels, len(data.classes))
-    loop = TrainingLoop(
-        recipe,
-        spec,
-        data,
-        network,
-        device=choose_device(device),
-        display=display,
-        save_seconds=save_seconds,
-    )
     work = trace(network, (spec.channels, *spec.input_size)).multiply_adds * recipe.batch_size
+    loop = TrainingLoop(
+        recipe, spec, data, network, device=chosen, display=display, save_seconds=save_seconds
+    )
     with threads(suited_threads(work)):
         run = create_run(
             out,
@@ -106,40 +106,45 @@ def resume(
 ) -> Run:
     """Go on with a run that was killed or interrupted, to the same weights, bit for bit.
 
-    The same machine, thread count and versions are needed for equal bits; the thread count
-    is set to the run's. A finished run is left as it is.
+    The same machine and versions are needed for equal bits; device and thread count are the
+    run's. Of a finished run, the files that follow from its state are written again.
 
     Args:
         path: The run folder.
-        data_dir: Where named data sets are looked for first.
-        device: As in ``train``.
+        data_dir: Where a named data set is looked for first; for a run on a folder of data
+            that has moved, the folder's new place.
+        device: As in ``train``; ``"auto"`` is the device that the run began on.
         display: As in ``train``.
         save_seconds: As in ``train``.
 
     Raises:
+        UsageError: The device does not exist here.
         RunError: The folder is not a run, or none of its states is whole.
         DataError: The data are not those the run began with.
     """
     display = display or Silent()
+    clear_leftovers(Path(path).resolve())
     run = Run(path)
+    chosen = choose_device(run.environment["device"] if device == "auto" else device)
     with run.locked():
         state, notes = run.load_state()
         for note in notes:
             display.note(note)
-        data = load_training_data(run.recipe, data_dir)
+        moved = data_dir is not None and is_path(run.recipe.data)
+        recipe = run.recipe.replace(data=str(data_dir)) if moved else run.recipe
+        data = load_training_data(recipe, data_dir)
         if data.fingerprint != run.environment["data_fingerprint"]:
             raise DataError(
                 f"the data in {data.source} are not those this run began with (fingerprint "
                 f"{data.fingerprint[:12]}, not {run.environment['data_fingerprint'][:12]}); "
                 "give the folder that holds them with --data-dir"
             )
-        network = build(run.recipe.network, run.spec.channels, len(data.classes))
         loop = TrainingLoop(
             run.recipe,
             run.spec,
             data,
-            network,
-            device=choose_device(device),
+            run.fresh_network(),
+            device=chosen,
             display=display,
             save_seconds=save_seconds,
         )

@@ -74,6 +74,7 @@ class TrainingLoop:
         self.validation = None if data.validation is None else _to(data.validation, device)
         self.steps_per_epoch = steps_per_epoch(len(data.training.targets), recipe.batch_size)
         self.at = _Progress()
+        self.started = time.monotonic()
         self.best: dict[str, Any] = {"weights": self._weights(), "epoch": 0, "score": None}
 
     def state(self) -> State:
@@ -253,9 +254,10 @@ class TrainingLoop:
                 },
             }
         )
+        run.write_results(self.best["weights"], at.rows)
         raise TrainingError(
             f"{what} in epoch {at.epoch + 1}, step {at.step + 1}, at learning rate {rate:.3g}; "
-            f"the last good weights are kept, see {file}; try a lower --learning-rate"
+            f"the best weights before it are kept, see {file}; try a lower --learning-rate"
         )
 
 

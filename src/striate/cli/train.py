@@ -3,6 +3,7 @@
 import inspect
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -57,10 +58,19 @@ def train(
         run = striate.resume(resume, data_dir=data_dir, device=device, display=display)
     else:
         chosen = _recipe(network, data, recipe, given)
-        folder = out or _free_folder(chosen)
-        run = striate.train(
-            chosen, folder, data_dir=data_dir, device=device, overwrite=overwrite, display=display
-        )
+        folder = out or _reserve_folder(chosen)
+        try:
+            run = striate.train(
+                *(chosen, folder),
+                data_dir=data_dir,
+                device=device,
+                overwrite=overwrite,
+                display=display,
+            )
+        finally:
+            if out is None:
+                with suppress(OSError):  # a run is in it, unless it came to nothing
+                    folder.rmdir()
     _report_training(run, as_json)
 
 
@@ -86,14 +96,18 @@ def _recipe(
     return Recipe(**given)
 
 
-def _free_folder(recipe: Recipe) -> Path:
-    """Choose runs/NETWORK-DATA, with a number where that is taken."""
+def _reserve_folder(recipe: Recipe) -> Path:
+    """Make runs/NETWORK-DATA, with a number where that is taken, so that nobody else takes it."""
     stem = Path("runs") / f"{recipe.network}-{Path(recipe.data).resolve().name}"
     number, folder = 1, stem
-    while folder.exists():
-        number += 1
-        folder = stem.with_name(f"{stem.name}-{number}")
-    return folder
+    while True:
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+            folder = stem.with_name(f"{stem.name}-{number}")
+        else:
+            return folder
 
 
 def _report_training(run: "striate.Run", as_json: bool) -> None:

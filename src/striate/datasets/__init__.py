@@ -50,7 +50,7 @@ def load(data: str, *, data_dir: Path | None = None, parts: Sequence[str] = PART
     if is_path(data):
         from striate.datasets.reading import read_folder
 
-        return read_folder(_expand(data), wanted)
+        return read_folder(expand(data), wanted)
     if data not in DATASETS:
         raise UsageError(
             f"no data set is called {data!r}: {did_you_mean(data, DATASETS)} "
@@ -78,7 +78,12 @@ def is_path(data: str) -> bool:
     return data != "" and data not in DATASETS and Path(data).is_dir()
 
 
-def _expand(data: str) -> Path:
+def expand(data: str) -> Path:
+    """Give the path that was typed, with ~ put in full.
+
+    Raises:
+        DataError: There is no such user.
+    """
     try:
         return Path(data).expanduser()
     except RuntimeError as error:  # a ~user that does not exist

@@ -23,7 +23,8 @@ Departures from the paper:
     1. The paper does not say which 8 maps of H1 each map of H2 reads. Ours: three groups of
        four, each group leaving out one third of H1, so that every map of H1 has 8 readers.
     2. Biases start at 0: the rule ±2.4 / F is stated for weights.
-    3. Trained by plain stochastic gradient descent; the paper scales each weight's step by
+    3. The order of the patterns changes from pass to pass; the paper's is constant.
+    4. Trained by plain stochastic gradient descent; the paper scales each weight's step by
        the diagonal of the Hessian.
 """
 
@@ -120,7 +121,7 @@ _PUBLISHED = Recipe(
 _QUICK = _PUBLISHED.replace(batch_size=8, learning_rate=0.02, validation=0.1)
 
 RECIPES = {
-    # 23 passes, one pattern at a time, as in the paper; rate and its course are ours.
+    # 23 passes, one pattern at a time, as in the paper; order, rate and its course are ours.
     "lecun1989-usps": _PUBLISHED,
     "dense1989-usps": _PUBLISHED.replace(network="dense1989"),
     "lecun1989": _QUICK,

@@ -1,0 +1,60 @@
+"""The model card of a run: what it is, how good it is, how to use it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from striate.preparation import InputSpec
+from striate.recipes import Recipe
+
+
+def model_card(
+    recipe: Recipe,
+    spec: InputSpec,
+    classes: Sequence[str],
+    rows: Sequence[Mapping[str, float | None]],
+    evaluation: Mapping[str, Any] | None,
+) -> str:
+    """Write the card, in Markdown with the front matter that model hubs read.
+
+    Args:
+        recipe: The run's recipe.
+        spec: The network's input.
+        classes: Class names.
+        rows: The run's progress.
+        evaluation: What ``evaluate`` found, or None.
+    """
+    done = f"{len(rows)} of {recipe.epochs} epochs"
+    lines = [
+        "---",
+        "library_name: striate",
+        "pipeline_tag: image-classification",
+        f"tags: [{recipe.network}]",
+        "---",
+        "",
+        f"# {recipe.network} on {recipe.data}",
+        "",
+        f"Network `{recipe.network}` ({len(classes)} classes), trained on `{recipe.data}` "
+        f"for {done} with seed {recipe.seed}; every choice is in `recipe.yaml`.",
+        "",
+    ]
+    errors = [row["validation_error"] for row in rows if row["validation_error"] is not None]
+    if errors:
+        lines += [f"- lowest validation error: {100 * min(errors):.2f} %"]
+    if evaluation:
+        lines += [
+            f"- accuracy on {evaluation['examples']:,} images of `{evaluation['data']}` "
+            f"({evaluation['part']}): {100 * evaluation['accuracy']:.2f} %, see `evaluation.json`"
+        ]
+    lines += [
+        f"- input: {spec.channels} channel{'s' if spec.channels > 1 else ''}, resized to "
+        f"{'x'.join(map(str, spec.image_size))}, network reads "
+        f"{'x'.join(map(str, spec.input_size))} pixels",
+        f"- classes: {', '.join(classes[:20])}{' …' if len(classes) > 20 else ''}",
+        "",
+        "```",
+        "striate predict THIS_FOLDER IMAGE...",
+        "striate evaluate THIS_FOLDER",
+        "```",
+        "",
+    ]
+    return "\n".join(lines)

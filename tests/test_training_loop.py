@@ -1,0 +1,108 @@
+"""The loop: what it logs, what it keeps under an average, what it feeds the network."""
+
+import math
+import threading
+
+import pytest
+import torch
+
+from striate.batches import TrainingData, input_spec, load_training_data
+from striate.datasets.sets import Part
+from striate.display import Silent
+from striate.losses import CrossEntropy, SquaredError
+from striate.models import build, with_defaults
+from striate.models.lenet5 import LeNet5ReLU
+from striate.optimization import learning_rate
+from striate.recipes import Recipe
+from striate.scoring import logits_of
+from striate.training import train
+from striate.training_loop import TrainingLoop
+
+
+@pytest.fixture
+def recipe(small_set):
+    return Recipe(
+        network="lecun1990", data=str(small_set), epochs=4, batch_size=9, validation=0.2,
+        shift=1, rotation=5, seed=3,
+    )  # fmt: skip
+
+
+def test_what_is_kept_under_an_average_is_the_average(recipe, tmp_path):
+    """Recomputed by hand from the weights after every step."""
+    recipe = recipe.replace(ema=0.9, validation=0, epochs=2)
+    seen = []
+
+    class Watching(Silent):
+        def step(self, epoch, images, loss):
+            seen.append({n: p.detach().clone() for n, p in self.loop.network.named_parameters()})
+
+    display = Watching()
+    whole = train(recipe, tmp_path / "run")
+    data = load_training_data(whole.recipe)
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)
+        network = build("lecun1990", 1, 3)
+    average = {n: p.detach().clone() for n, p in network.named_parameters()}
+    display.loop = TrainingLoop(whole.recipe, whole.spec, data, network, display=display)
+    while display.loop.at.epoch < 2:
+        display.loop.epoch(whole, threading.Event())
+    for step, weights in enumerate(seen, start=1):
+        decay = min(0.9, (1 + step) / (10 + step))
+        average = {n: decay * a + (1 - decay) * weights[n] for n, a in average.items()}
+    kept = whole.network().state_dict()
+    last = whole.load_state()[0]["weights"]
+    for name, tensor in average.items():
+        assert torch.allclose(kept[name], tensor, atol=1e-6), name
+        assert not torch.allclose(kept[name], last[name], atol=1e-5), name
+
+
+def test_the_validation_error_under_an_average_is_the_average_s(recipe, tmp_path):
+    run = train(recipe.replace(ema=0.99, epochs=3), tmp_path / "run")
+    state = run.load_state()[0]
+    data = load_training_data(run.recipe)
+    network = run.fresh_network()
+    network.load_state_dict(state["average"])
+    logits = logits_of(network, data.validation.images, data.value_range, run.spec)
+    loss = CrossEntropy()(logits, data.validation.targets).item()
+    if run.recipe.loss == "squared-error":
+        loss = SquaredError()(logits, data.validation.targets).item()
+    assert run.progress()[-1]["validation_loss"] == pytest.approx(loss, rel=1e-5)
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_batches_come_in_the_recipe_s_memory_format(recipe, tmp_path, channels_last, monkeypatch):
+    formats = set()
+    forward = LeNet5ReLU.forward
+
+    def watched(self, images):
+        formats.add((images.is_contiguous(memory_format=torch.channels_last), self.training))
+        return forward(self, images)
+
+    monkeypatch.setattr(LeNet5ReLU, "forward", watched)
+    colour = Part(torch.randint(255, (12, 3, 32, 32), dtype=torch.uint8), torch.arange(12) % 2)
+    data = TrainingData(colour, colour, (0, 255), ("a", "b"), "", "")
+    complete = with_defaults(recipe.replace(network="lenet5_relu", channels_last=channels_last))
+    spec = input_spec(colour.images, (0, 255), (3, 32, 32), complete)
+    run = train(recipe.replace(epochs=1), tmp_path / "any")
+    formats.clear()
+    TrainingLoop(complete, spec, data, build("lenet5_relu", 3, 2)).epoch(run, threading.Event())
+    assert formats == {(channels_last, True), (channels_last, False)}
+
+
+@pytest.mark.parametrize("schedule", ["one-cycle", "cosine", "constant"])
+def test_the_log_has_the_rate_of_each_epoch_s_last_step(recipe, tmp_path, schedule):
+    recipe = recipe.replace(schedule=schedule, learning_rate=0.01)
+    rows = train(recipe, tmp_path / "run").progress()
+    steps = 5  # 42 training images, 9 a step
+    expected = [learning_rate(recipe, steps * (n + 1) - 1, steps) for n in range(4)]
+    assert [row["learning_rate"] for row in rows] == pytest.approx(expected)
+    assert min(expected) > 0
+
+
+def test_the_loss_of_the_log_is_the_mean_over_the_images(recipe, tmp_path):
+    frozen = recipe.replace(learning_rate=1e-30, shift=0, rotation=0, validation=0, epochs=2)
+    first, second = train(frozen, tmp_path / "run").progress()
+    one_batch = train(frozen.replace(batch_size=51), tmp_path / "whole").progress()[0]
+    assert first["train_loss"] == pytest.approx(one_batch["train_loss"], rel=1e-5)
+    assert second["train_loss"] == pytest.approx(first["train_loss"], rel=1e-5)
+    assert math.isclose(first["train_error"] * 51, round(first["train_error"] * 51))
