@@ -20,6 +20,7 @@ import torch
 from striate.recipes import Recipe
 from striate.training import resume, train
 
+DIED = 9
 CALLS = ("write", "fsync", "replace", "rename", "unlink", "rmdir")
 
 
@@ -57,7 +58,7 @@ def dying_at(n: int, log: Path, work) -> None:
     for name in CALLS:
         real = getattr(os, name)
 
-        def counted(*arguments, name=name, real=real):
+        def counted(*arguments, name=name, real=real, **keywords):
             nonlocal calls
             calls += 1
             if calls == n:
@@ -65,8 +66,8 @@ def dying_at(n: int, log: Path, work) -> None:
                 if name == "write":
                     descriptor, data = arguments
                     real(descriptor, data[: len(data) // 2])
-                os._exit(9)
-            return real(*arguments)
+                os._exit(DIED)
+            return real(*arguments, **keywords)
 
         setattr(os, name, counted)
     work()
@@ -98,12 +99,13 @@ def survive_overwriting(recipe: Recipe, out: Path, expected: str) -> None:
                 n, log, lambda: train(recipe, path, overwrite=True, save_seconds=0)
             )
         )
-        if code == 0:
+        if code != DIED:
+            assert code == 0, f"died at {n} with exit code {code}"
             break
         again = in_a_child(lambda path=path: resume(path))
         same = again == 0 and digest(path) in (expected, other)
         litter = [p.name for p in out.iterdir() if p.name.startswith(f".over{n}.")]
-        died = log.read_text() if code == 9 else f"exit {code}"
+        died = log.read_text()
         result = {"n": n, "died_at": died, "overwrite": True, "same": same, "litter": litter}
         print(json.dumps(result))
 
@@ -119,14 +121,15 @@ def survive(recipe: Recipe, out: Path, expected: str) -> None:
                 n, log, lambda: train(recipe, path, save_seconds=0)
             )
         )
-        if code == 0:
+        if code != DIED:
+            assert code == 0, f"died at {n} with exit code {code}"
             break
         there = path.exists()
         finish = resume if there else (lambda place: train(recipe, place, save_seconds=0))
         again = in_a_child(lambda finish=finish, path=path: finish(path))
         same = again == 0 and digest(path) == expected
         litter = [p.name for p in (*out.iterdir(), *path.rglob("*")) if p.name.endswith(".part")]
-        died = log.read_text() if code == 9 else f"exit {code}"
+        died = log.read_text()
         print(
             json.dumps({"n": n, "died_at": died, "folder": there, "same": same, "litter": litter})
         )
