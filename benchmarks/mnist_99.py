@@ -18,13 +18,13 @@ from pathlib import Path
 from measuring import keep, run, spread, striate_command
 
 
-def ours(seed: int, folder: str) -> tuple[float, float]:
-    """Train once: seconds from process start, and test accuracy [%]."""
+def ours(seed: int, folder: str) -> tuple[float, float, float]:
+    """Train once: seconds from process start, the same with evaluation, test accuracy [%]."""
     out = Path(folder, f"run{seed}")
     options: list[str | Path] = ["--recipe", "mnist-99", "--seed", str(seed), "--out", out]
     seconds, _ = run(striate_command("train", *options))
-    evaluation = json.loads(run(striate_command("evaluate", out, "--json"))[1])
-    return seconds, 100 * evaluation["accuracy"]
+    more, printed = run(striate_command("evaluate", out, "--json"))
+    return seconds, seconds + more, 100 * json.loads(printed)["accuracy"]
 
 
 def main() -> None:
@@ -40,17 +40,19 @@ def main() -> None:
     epochs = re.findall(r"epoch (\d+): ([\d.]+) % after ([\d.]+) s", printed)
     if float(epochs[-1][1]) < 99:
         raise SystemExit(f"the baseline did not reach 99 %: {epochs[-1]}")
-    seconds, accuracies = zip(*results, strict=True)
+    seconds, with_evaluation, accuracies = zip(*results, strict=True)
     rival = float(epochs[-1][2])
     keep(
         "mnist_99",
         {
             "ours_seconds": spread(seconds),
+            "ours_seconds_with_evaluation": spread(with_evaluation),
             "ours_test_accuracy_percent": spread(accuracies),
             "all_reached_99": min(accuracies) >= 99,
             "baseline_seconds": rival,
             "baseline_epochs": [[int(n), float(a), float(s)] for n, a, s in epochs],
             "times_faster": round(rival / statistics.median(seconds), 1),
+            "times_faster_with_evaluation": round(rival / statistics.median(with_evaluation), 1),
         },
     )
 

@@ -38,6 +38,17 @@ def test_an_epoch_has_every_image_once_in_an_order_of_its_own(part, spec):
     assert len({tuple(epoch) for epoch in epochs}) == 3
 
 
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 10, 25, 50, 51, 100])
+def test_no_step_has_a_single_image_unless_all_have(part, spec, batch_size):
+    recipe = RECIPE.replace(batch_size=batch_size)
+    sizes = [len(batch.targets) for batch in training_batches(part, RANGE, spec, recipe, 0)]
+    assert sum(sizes) == 51
+    assert len(sizes) == steps_per_epoch(51, batch_size)
+    assert min(sizes) >= min(2, batch_size)
+    assert max(sizes) <= batch_size + 1
+    assert set(sizes[:-1]) <= {batch_size}
+
+
 def test_an_epoch_begun_later_gives_the_same_batches(part, spec):
     recipe = RECIPE.replace(rotation=10, shift=1)
     whole = list(training_batches(part, RANGE, spec, recipe, 4))

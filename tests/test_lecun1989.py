@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from striate.models.lecun1989 import H2_TABLE, Dense1989, LeCun1989
+from striate.models.lecun1989 import H2_TABLE, Dense1989, LeCun1989, LeCun1989ReLU
 from striate.tracing import trace
 
 # Weights + biases of each layer, and LeCun's count of connections.
@@ -56,3 +56,16 @@ def test_the_dense_rival_has_10_690_weights():
 def test_other_sizes_are_refused(network):
     with pytest.raises(ValueError, match=r"16x16, not \(7, 1, 28, 28\)"):
         network(torch.zeros(7, 1, 28, 28))
+
+
+def test_the_network_of_today_has_the_same_layers_wider():
+    network = LeCun1989ReLU().eval()
+    layers = {layer.name: layer for layer in trace(network, (1, 28, 28)).layers}
+    shapes = {name: tuple(layers[name].output_shape) for name in ("h1", "h2", "h3", "output")}
+    assert shapes == {"h1": (16, 12, 12), "h2": (32, 4, 4), "h3": (128,), "output": (10,)}
+    images = torch.randn(3, 1, 28, 28)
+    x = images
+    for convolution, norm in ((network.h1, network.norm1), (network.h2, network.norm2)):
+        x = F.relu(norm(F.conv2d(x, convolution.weight, stride=2)))
+    x = F.relu(network.norm3(x.flatten(1) @ network.h3.weight.T))
+    assert torch.allclose(network(images), network.output(x), atol=1e-5)

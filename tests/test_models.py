@@ -13,6 +13,7 @@ from striate.recipes import Recipe
 # From the papers; a network that is missing here fails the test below it.
 PAPER_PARAMETERS = {
     "lecun1989": 9_760,
+    "lecun1989_relu": 80_378,  # 400 + 32 + 12,800 + 64 + 65,536 + 256 + 1,290
     "dense1989": 10_690,
     "lecun1990": 2_578,
     "lenet5": 60_000,

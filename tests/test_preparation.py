@@ -68,6 +68,17 @@ def test_images_stand_in_the_middle_of_the_background_and_are_standardised():
     assert torch.allclose(normal[:, 1], (framed[:, 1] - 0.1) / 2)
 
 
+def test_one_background_for_all_channels_gives_the_same_frame_as_one_for_each():
+    images = torch.rand(5, 3, 4, 7)
+    spec = InputSpec(
+        channels=3, image_size=(4, 7), input_size=(9, 8), mean=(0.0,) * 3, std=(1.0,) * 3,
+        background=(0.25,) * 3,
+    )  # fmt: skip
+    nearly = spec.model_copy(update={"background": (0.25, 0.25, 0.2500001)})
+    assert torch.allclose(fit(images, spec), fit(images, nearly))
+    assert fit(images, spec).shape == (5, 3, 9, 8)
+
+
 def test_a_spec_reads_back_equal():
     spec = InputSpec(
         channels=1, image_size=(28, 28), input_size=(32, 32), mean=(0.1,), std=(0.3,),

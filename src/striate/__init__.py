@@ -1,4 +1,4 @@
-"""Convolutional networks from Denker 1988 to V-Net, as published, on your own images."""
+"""Convolutional networks as published: trained, measured and used by one command."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -191,7 +191,9 @@ def training_batches(
         first_step: Steps of this epoch that are already done and are left out.
     """
     places = order(recipe.seed, epoch, len(part.targets))
-    for indices in torch.split(places, recipe.batch_size)[first_step:]:
+    steps = steps_per_epoch(len(places), recipe.batch_size)
+    ends = [recipe.batch_size * step for step in range(1, steps)]
+    for indices in torch.tensor_split(places, ends)[first_step:]:
         indices = indices.to(part.images.device)
         images = fit(to_unit(part.images[indices], value_range), spec)
         images = augment(images, recipe, epoch, indices)
@@ -223,5 +225,10 @@ def sized(recipe: Recipe, given: Collection[str], num_images: int) -> Recipe:
 
 
 def steps_per_epoch(num_images: int, batch_size: int) -> int:
-    """Count the steps of an epoch; the last may have fewer images."""
-    return -(-num_images // batch_size)
+    """Count the steps of an epoch; the last may have fewer images.
+
+    A single image that would be left for it joins the step before: batch normalisation
+    needs two.
+    """
+    whole, rest = divmod(num_images, batch_size)
+    return max(1, whole + (rest > (1 if batch_size > 1 else 0)))

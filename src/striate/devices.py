@@ -25,9 +25,9 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-# With fewer multiply-adds a step for each thread, threads wait for one another longer than they
-# work: LeNet-5 at batch 59 is slower on two than on one, and far slower beside another program.
-LEAST_MULTIPLY_ADDS = 40_000_000
+# With fewer multiply-adds a step for each thread, threads gain little and, beside another program,
+# wait for one another far longer than they work.
+LEAST_MULTIPLY_ADDS = 20_000_000
 
 
 def suited_threads(multiply_adds: int) -> int:

@@ -30,7 +30,8 @@ def evaluate(
     """Measure a run on the test part of a data set and keep the result in the run folder.
 
     Writes evaluation.json, confusion.svg, mistakes.html and result.png, and the accuracy into
-    the model card.
+    the model card. For another set than the run's own the files carry its name, as in
+    evaluation-usps.json, and the card stays as it is.
 
     Args:
         run: The run; its best weights are used.
@@ -87,6 +88,7 @@ def evaluate(
             rows=run.progress(),
             title=_title(run, evaluation),
         ),
+        other=None if data in (None, run.recipe.data) else images.name,
     )
     return evaluation
 

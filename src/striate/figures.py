@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from scipy import ndimage
 from torch import Tensor
 
 SAMPLE = 1_000  # images looked at, evenly spaced
@@ -143,6 +142,8 @@ def find_figure(deviation: Tensor) -> Figure | None:
         >>> find_figure(deviation)
         Figure(top=2, left=3, bottom=5, right=10, center=(3.5, 6.5))
     """
+    from scipy import ndimage  # a seventh of a second that training need not spend
+
     noise = _noise(deviation)
     marks = deviation[deviation > max(LEAST_INK, 4 * noise)]
     if not len(marks):

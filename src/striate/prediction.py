@@ -26,9 +26,12 @@ SEARCH_SIDE = 700  # figures are looked for in a copy shrunk to about this [pixe
 COARSEST = 128  # and where that is too noisy, in coarser ones, down to half as much
 OVERSAMPLING = 8  # a figure larger than this many times its place is shrunk by averages first
 SAME_ASPECT = 1.02
+FAINT = 0.25  # figures in a file whose values all stay below this share of its range
 TIGHT = 0.9  # training figures larger than this were cut out by their box
 FULL_CONTRAST = 0.9  # ink this strong on an even ground is left as it is
 PEAK = 0.9  # of the pixels with half the darkest ink or more, the share paler than full ink
+
+NO_FIGURE = "no figure found on the plain ground: do not trust the answer"
 
 # The table says of so many images what was done to them.
 MOST_NOTED = 10
@@ -81,7 +84,12 @@ def adapt(
     """
     pixels, channel_notes = to_channels(image, spec.channels)
     notes = [*image.notes, *channel_notes]
-    picture = _Picture(pixels, image.full_scale, bool(invert))
+    full_scale = image.full_scale
+    brightest = float(pixels.max(initial=0))
+    if spec.figure_extent is not None and 0 < brightest < FAINT * full_scale:
+        notes.append(f"brightened: its values end at {brightest:g} of {full_scale:g}")
+        full_scale = brightest
+    picture = _Picture(pixels, full_scale, bool(invert))
     if spec.figure_extent is not None and invert is None:
         picture = picture._replace(inverted=_has_opposite_ground(picture, spec))
     if picture.inverted:
@@ -96,7 +104,7 @@ def adapt(
         surfaces, figure = _search(picture, spec)
         if figure is not None:
             return _cut(picture, figure, surfaces, spec, notes), tuple(notes)
-        notes.append("no figure found on the plain ground")
+        notes.append(NO_FIGURE)
     return _resize_whole(picture, spec, notes), tuple(notes)
 
 
@@ -213,6 +221,7 @@ def as_table(predictions: Sequence[Prediction]) -> RenderableType:
     counts = Counter(prediction.label for prediction in predictions).most_common()
     summary = ", ".join(f"{count:,} × {label}" for label, count in counts)
     noted = [prediction for prediction in predictions if prediction.notes]
+    noted.sort(key=lambda prediction: NO_FIGURE not in prediction.notes)
     lines = [Text(f"{len(predictions):,} images" + (f": {summary}" if counts else ""))]
     lines += [Text(f"{path}: {'; '.join(notes)}") for path, *_, notes in noted[:MOST_NOTED]]
     if len(noted) > MOST_NOTED:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
+from torch.nn import functional as F
 
 
 class InputSpec(BaseModel):
@@ -103,6 +104,13 @@ def fit(images: Tensor, spec: InputSpec) -> Tensor:
     images = resize(images, spec.image_size)
     if spec.image_size == spec.input_size:
         return images
+    if len(set(spec.background)) == 1:
+        margins = [
+            margin
+            for inner, outer in reversed([*zip(spec.image_size, spec.input_size, strict=True)])
+            for margin in ((outer - inner) // 2, outer - inner - (outer - inner) // 2)
+        ]
+        return F.pad(images, margins, value=spec.background[0])
     shape = (*images.shape[:2], *spec.input_size)
     background = torch.tensor(spec.background, device=images.device)
     framed = background.view(1, -1, *(1,) * len(spec.input_size)).expand(shape).clone()
@@ -120,4 +128,4 @@ def normalize(images: Tensor, spec: InputSpec) -> Tensor:
     per_channel = (1, -1) + (1,) * (images.dim() - 2)
     mean = torch.tensor(spec.mean, device=images.device).view(per_channel)
     inverse = 1 / torch.tensor(spec.std, device=images.device).view(per_channel)
-    return (images - mean) * inverse
+    return (images - mean).mul_(inverse)

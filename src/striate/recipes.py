@@ -14,10 +14,12 @@ _UNITS = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 
 def _seconds(value: object) -> object:
     """Read "90", "90s", "10min" and "1.5h" as seconds."""
-    match = re.fullmatch(r"\s*([0-9.]+)\s*([a-z]+)\s*", value) if isinstance(value, str) else None
-    if match is None:
+    if not isinstance(value, str):
         return value
-    number, unit = match.groups()
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([a-z]*)\s*", value)
+    if match is None:
+        raise ValueError("write a time as 90s, 10min or 1.5h")
+    number, unit = match[1], match[2] or "s"
     if unit not in _UNITS:
         raise ValueError(f"unit {unit!r} is not one of s, min, h")
     return float(number) * _UNITS[unit]
@@ -35,7 +37,12 @@ def _milestones(value: object) -> object:
 
 def _pair(value: object) -> object:
     """Read "-0.1,1.175" as two numbers."""
-    return value.replace(" ", "").split(",") if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    numbers = value.replace(" ", "").split(",")
+    if len(numbers) != 2:
+        raise ValueError("write what black and white become, for example -0.1,1.175")
+    return numbers
 
 
 class Recipe(BaseModel):
@@ -153,6 +160,8 @@ class Recipe(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"])
+            if first["type"] == "missing":
+                raise UsageError(f"a recipe needs {name!r}") from None
             reason = first["msg"].removeprefix("Value error, ")
             given = f"{name} is {first['input']!r}: " if name else ""
             raise UsageError(f"recipe: {given}{reason}") from None
@@ -191,7 +200,10 @@ def recipe_fields(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"recipe file {path} cannot be read: {error}") from error
-    return read_yaml(text)
+    try:
+        return read_yaml(text)
+    except UsageError as error:
+        raise UsageError(f"recipe file {path}: {error}") from error
 
 
 class _Loader(yaml.SafeLoader):
@@ -230,6 +242,8 @@ def read_yaml(text: str) -> dict[str, Any]:
         values = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise UsageError(f"not YAML: {' '.join(str(error).split())}") from error
+    if values is None:
+        raise UsageError("there are no 'name: value' lines in it")
     if not isinstance(values, dict):
         raise UsageError(f"a recipe is 'name: value' lines, not {type(values).__name__}")
     return values

@@ -12,7 +12,7 @@ from striate.errors import RunError, UsageError
 from striate.files import sync_folder, write_file
 from striate.preparation import InputSpec
 from striate.recipes import Recipe
-from striate.runs import FILES, FORMAT, Run, State
+from striate.runs import EVALUATION_FILES, FILES, FORMAT, Run, State
 
 
 def check_free(path: Path, *, overwrite: bool) -> None:
@@ -35,7 +35,8 @@ def check_free(path: Path, *, overwrite: bool) -> None:
                 f"{path} holds a run; go on with `striate train --resume {path}`, replace it "
                 "with --overwrite, or choose another --out"
             )
-        foreign = sorted({file.name for file in path.iterdir()} - set(FILES))
+        names = {file.name for file in path.iterdir()} - set(FILES)
+        foreign = sorted(name for name in names if not EVALUATION_FILES.fullmatch(name))
         if foreign:
             raise UsageError(
                 f"{path} holds {foreign[0]}, which is no file of a run, and would be deleted by "

@@ -24,6 +24,7 @@ import io
 import json
 import os
 import pickle
+import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -46,10 +47,12 @@ from striate.recipes import Recipe
 
 FORMAT = 1
 GENERATIONS = 2
-EVALUATION_FILES = ("evaluation.json", "confusion.svg", "mistakes.html", "result.png")
+EVALUATION_FILES = re.compile(
+    r"(evaluation(-.*)?\.json|confusion(-.*)?\.svg|mistakes(-.*)?\.html|result(-.*)?\.png)"
+)
 FILES = (
     *("recipe.yaml", "environment.json", "classes.json", "input.json", "progress.csv", "state"),
-    *("model.safetensors", "curves.svg", "README.md", "stopped.json", *EVALUATION_FILES),
+    *("model.safetensors", "curves.svg", "README.md", "stopped.json"),
 )
 PROGRESS_COLUMNS = {
     "epoch": "epoch",
@@ -101,7 +104,8 @@ class Run:
             self.spec = InputSpec.model_validate_json((self.path / "input.json").read_bytes())
         except (OSError, ValueError, KeyError) as error:
             raise RunError(
-                f"{self.path} is a damaged run: {' '.join(str(error).split())}"
+                f"{self.path} is a damaged run ({str(error).splitlines()[0]}); put the file back "
+                "from a copy, or train again"
             ) from error
 
     def fresh_network(self) -> nn.Module:
@@ -139,6 +143,11 @@ class Run:
         Raises:
             DataError: The channels or the range do not fit.
         """
+        if not isinstance(images, Tensor):
+            raise DataError(
+                f"images are {type(images).__name__}; give a torch tensor "
+                f"(N, {self.spec.channels}, H, W), or files to `striate predict`"
+            )
         if images.dim() != 2 + len(self.spec.image_size) or images.shape[1] != self.spec.channels:
             raise DataError(
                 f"images have shape {tuple(images.shape)}; this run reads "
@@ -175,13 +184,31 @@ class Run:
         return cast("dict[str, Any]", json.loads(file.read_bytes())) if file.exists() else None
 
     def write_evaluation(
-        self, evaluation: Mapping[str, Any], *, confusion: str, mistakes: str, picture: bytes
+        self,
+        evaluation: Mapping[str, Any],
+        *,
+        confusion: str,
+        mistakes: str,
+        picture: bytes,
+        other: str | None = None,
     ) -> None:
-        """Keep an evaluation: figures, confusion matrix (SVG), mistakes (HTML), picture (PNG)."""
-        write_file(self.path / "confusion.svg", confusion)
-        write_file(self.path / "mistakes.html", mistakes)
-        write_file(self.path / "result.png", picture)
-        write_file(self.path / "evaluation.json", json.dumps(evaluation, indent=1) + "\n")
+        """Keep an evaluation: figures, confusion matrix (SVG), mistakes (HTML), picture (PNG).
+
+        Args:
+            evaluation: What evaluation.json is to hold.
+            confusion: The matrix as SVG.
+            mistakes: The page.
+            picture: The result as PNG.
+            other: Name of the data set, where it is not the run's own; the files then carry
+                it, as in evaluation-usps.json, and the model card stays as it is.
+        """
+        end = f"-{other}" if other else ""
+        write_file(self.path / f"confusion{end}.svg", confusion)
+        write_file(self.path / f"mistakes{end}.html", mistakes)
+        write_file(self.path / f"result{end}.png", picture)
+        write_file(self.path / f"evaluation{end}.json", json.dumps(evaluation, indent=1) + "\n")
+        if other:
+            return
         write_file(
             self.path / "README.md",
             model_card(self.recipe, self.spec, self.classes, self.progress(), evaluation),
@@ -206,8 +233,9 @@ class Run:
         evaluation = self.evaluation()
         if evaluation is not None and evaluation["epochs"] != len(rows):
             evaluation = None
-            for name in EVALUATION_FILES:
-                (self.path / name).unlink(missing_ok=True)
+            for file in self.path.iterdir():
+                if EVALUATION_FILES.fullmatch(file.name):
+                    file.unlink()
         facts = {
             "network": self.recipe.network,
             "classes": self.classes,

@@ -107,6 +107,8 @@ class TrainingLoop:
         self.display.begin(recipe.epochs, num_images, at.epoch * num_images + at.seen)
         self.started = time.monotonic() - at.elapsed
         last_save = time.monotonic()
+        if at.finished:
+            self.display.note("this run is finished; its files are written again")
         try:
             with stop_signals() as stopped:
                 while not at.finished:
@@ -117,6 +119,9 @@ class TrainingLoop:
             self._save(run)
         finally:
             self.display.end()
+        if at.epoch < recipe.epochs:
+            why = "time" if recipe.time is not None and at.elapsed >= recipe.time else "patience"
+            self.display.note(f"stopped by {why} after {at.epoch} of {recipe.epochs} epochs")
 
     def epoch(self, run: Run, stopped: threading.Event) -> None:
         """Train to the end of the epoch, from the step where it stands."""
@@ -172,7 +177,7 @@ class TrainingLoop:
         recipe, at = self.recipe, self.at
         rate = self._rate(at.step - 1)
         row: Row = {
-            "epoch": float(at.epoch + 1),
+            "epoch": at.epoch + 1,
             "learning_rate": rate,
             "train_loss": at.loss_sum / at.seen,
             "train_error": at.mistakes / at.seen,

@@ -1,5 +1,6 @@
 """The command line: parses, calls one function, prints. Data to stdout, talk to stderr."""
 
+import io
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -9,6 +10,7 @@ import typer
 import striate
 from striate.cli import lists, results
 from striate.errors import Interrupted, StriateError
+from striate.interruption import quit_at_ctrl_c
 
 TRAIN_HELP = """Train NETWORK on DATA, or by a --recipe, and leave a run folder.
 
@@ -24,6 +26,10 @@ _ParserError: Any = next(
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    quit_at_ctrl_c()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows no "×" still gets the rest
     sys.exit(run_command(sys.argv[1:]))
 
 
@@ -75,7 +81,7 @@ def _one_line(error: Any) -> str:
 def _app(arguments: Sequence[str]) -> typer.Typer:
     app = typer.Typer(
         name="striate",
-        help="Convolutional networks as published, trained on your own images.",
+        help="Convolutional networks as published: train them, measure them, use them.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,

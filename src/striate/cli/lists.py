@@ -80,9 +80,10 @@ def describe(
         run = striate.Run(network)
         built = run.network()
         shape: tuple[int, ...] = (run.spec.channels, *run.spec.input_size)
+        name = run.recipe.network
     else:
         shape = find_network(network).input_shape
-        built = striate.build(network)
+        built, name = striate.build(network), network
     if input_shape is not None:
         shape = _shape(input_shape)
         if not (Path(network) / "recipe.yaml").exists():
@@ -92,9 +93,9 @@ def describe(
     except ValueError as error:
         raise UsageError(str(error)) from error
     if as_json:
-        print(json.dumps({"network": network, **traced.to_dict()}, indent=1))
+        print(json.dumps({"network": name, **traced.to_dict()}, indent=1))
     else:
-        print_rich(describe_table(traced, network))
+        print_rich(describe_table(traced, name))
 
 
 def _shape(text: str) -> tuple[int, ...]:

@@ -170,17 +170,19 @@ def _train_signature() -> inspect.Signature:
     for name, panel in panel_of.items():
         facts = Recipe.model_fields[name]
         flag = "--" + name.replace("_", "-")
+        choices = [choice for choice in get_args(facts.annotation) if isinstance(choice, str)]
+        help_text = facts.description or ""
+        if choices:
+            help_text += f" One of {', '.join(choices)}."
+        # A bracket begins a style in the parser's help: without the stroke, units vanish.
+        help_text = help_text.replace("[", "\\[")
         if facts.annotation is bool:
             kind: Any = bool | None
             option = typer.Option(
-                f"{flag}/--no-{flag[2:]}", help=facts.description, rich_help_panel=panel
+                f"{flag}/--no-{flag[2:]}", help=help_text, rich_help_panel=panel, metavar=""
             )
         else:
             kind = str | None
-            choices = [choice for choice in get_args(facts.annotation) if isinstance(choice, str)]
-            help_text = (
-                f"{facts.description} [{', '.join(choices)}]" if choices else facts.description
-            )
             option = typer.Option(flag, help=help_text, rich_help_panel=panel, metavar="VALUE")
         arguments.append((name, Annotated[kind, option], None))
     return inspect.Signature(

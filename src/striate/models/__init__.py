@@ -55,6 +55,11 @@ NETWORKS: dict[str, Network] = {
         title="the first network trained end to end on zip codes",
         recipe="lecun1989",
     ),
+    "lecun1989_relu": Network(
+        *("lecun1989", "LeCun1989ReLU", (1, 28, 28), 10, "after LeCun et al. 1989"),
+        title="the network of 1989 as one would write it today: ReLU, batch norm, wider",
+        recipe="lecun1989_relu",
+    ),
     "dense1989": Network(
         *("lecun1989", "Dense1989", (1, 16, 16), 10, "LeCun et al. 1989"),
         title="its fully connected rival, 256-40-10",
@@ -92,6 +97,8 @@ NETWORKS: dict[str, Network] = {
 RECIPES: dict[str, str] = {
     "lecun1989": "lecun1989",
     "lecun1989-usps": "lecun1989",
+    "lecun1989_relu": "lecun1989",
+    "mnist-99": "lecun1989",
     "dense1989": "lecun1989",
     "dense1989-usps": "lecun1989",
     "lecun1990": "lecun1990",
@@ -100,7 +107,6 @@ RECIPES: dict[str, str] = {
     "lenet5-mnist": "lenet5",
     "lenet5-mnist-distorted": "lenet5",
     "lenet5_relu": "lenet5",
-    "mnist-99": "lenet5",
     "dense300": "lenet5",
     "dense300_100": "lenet5",
 }

@@ -78,6 +78,41 @@ class LeCun1989(nn.Module):
         return scaled_tanh(self.output(x))
 
 
+class LeCun1989ReLU(nn.Module):
+    """The network of 1989 as one would write it today; not in the paper, 80,378 parameters.
+
+    Two 5x5 convolutions of stride 2 and two fully connected layers, as there; but every map
+    reads all maps, biases are shared, units are rectified after batch normalisation, maps
+    and hidden units are more, and windows stay inside the border.
+
+    Args:
+        in_channels: Channels of the images.
+        num_classes: Number of classes.
+
+    Shape:
+        - images: ``(N, in_channels, 28, 28)``, float, mean near 0 and variance near 1
+        - returns: logits, ``(N, num_classes)``
+    """
+
+    def __init__(self, in_channels: int = 1, num_classes: int = 10) -> None:
+        super().__init__()
+        self.h1 = nn.Conv2d(in_channels, 16, kernel_size=5, stride=2, bias=False)
+        self.norm1 = nn.BatchNorm2d(16)
+        self.h2 = nn.Conv2d(16, 32, kernel_size=5, stride=2, bias=False)
+        self.norm2 = nn.BatchNorm2d(32)
+        self.h3 = nn.Linear(32 * 4 * 4, 128, bias=False)
+        self.norm3 = nn.BatchNorm1d(128)
+        self.output = nn.Linear(128, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Score each class."""
+        x = torch.relu(self.norm1(self.h1(images)))
+        x = torch.relu(self.norm2(self.h2(x)))
+        x = torch.relu(self.norm3(self.h3(x.flatten(1))))
+        logits: Tensor = self.output(x)
+        return logits
+
+
 class Dense1989(nn.Module):
     """The rival of 1989: 256-40-10, fully connected, 10,690 weights.
 
@@ -120,10 +155,22 @@ _PUBLISHED = Recipe(
 
 _QUICK = _PUBLISHED.replace(batch_size=8, learning_rate=0.02, validation=0.1)
 
+_TODAY = Recipe(
+    network="lecun1989_relu",
+    data="mnist",
+    batch_size=256,
+    label_smoothing=0.1,
+    learning_rate=0.3,
+    nesterov=True,
+)
+
 RECIPES = {
     # 23 passes, one pattern at a time, as in the paper; order, rate and its course are ours.
     "lecun1989-usps": _PUBLISHED,
     "dense1989-usps": _PUBLISHED.replace(network="dense1989"),
     "lecun1989": _QUICK,
+    "lecun1989_relu": _TODAY.replace(epochs=20, shift=2, rotation=10, scale=0.1, shear=0.1),
+    # The fastest way to 99 % on MNIST: all 60,000 images, nothing to choose, two passes.
+    "mnist-99": _TODAY.replace(epochs=2, validation=0),
     "dense1989": _QUICK.replace(network="dense1989"),
 }

@@ -257,8 +257,6 @@ RECIPES = {
         scale=0.1,
         shear=0.1,
     ),
-    # The fastest way to 99 % on MNIST: all 60,000 images, nothing to choose, three passes.
-    "mnist-99": Recipe(network="lenet5_relu", data="mnist", epochs=3, validation=0, nesterov=True),
     "dense300": Recipe(
         network="dense300", data="mnist", loss="squared-error", input_range=(-0.1, 1.175)
     ),
