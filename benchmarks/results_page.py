@@ -74,12 +74,10 @@ each epoch; with a process of `striate evaluate` (reports and pictures included)
 interpreter {median["python"]:.3f} s, `import torch` {median["import_torch"]:.3f} s.
 """
     if loop := read("loop_cost"):
-        median = loop["median_seconds"]
         text += f"""
 **The loop's own cost** (order, gathering, preparation, log, checks) is {loop["loop_share_percent"]:.1f} % of an \
-epoch of LeNet-5 on MNIST at batch 128: {median["loop"]:.2f} s with it, {median["bare"]:.2f} s for forward, backward \
-and update alone on batches made before. Augmentation (shift, rotation, scale, shear) is another \
-{loop["augmentation_share_percent"]:.1f} % of an epoch with it.
+epoch of LeNet-5 on MNIST at batch 128 (median of {loop["rounds"]} epochs); the rest is forward pass, loss, backward \
+pass and update. Augmentation (shift, rotation, scale, shear) adds {loop["augmentation_share_percent"]:.1f} points.
 """
     return text
 

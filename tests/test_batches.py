@@ -7,13 +7,13 @@ from striate.batches import (
     hold_out,
     input_spec,
     load_training_data,
-    prepare,
     sized,
     steps_per_epoch,
     training_batches,
 )
 from striate.datasets.sets import Part
 from striate.errors import UsageError
+from striate.preparation import prepare
 from striate.recipes import Recipe
 
 RECIPE = Recipe(network="lecun1990", data="bars", batch_size=8)

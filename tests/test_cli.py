@@ -82,7 +82,7 @@ def test_describe_takes_another_input_and_a_run(capsys, run):
     assert wide["input_shape"] == [3, 28, 28]
     assert wide["parameters"] > 2578
     own = json.loads(said(capsys, "describe", run, "--json"))
-    assert (own["network"], own["input_shape"]) == (run, [1, 28, 28])
+    assert (own["network"], own["input_shape"]) == ("lecun1990", [1, 28, 28])
     assert own["parameters"] < 2578  # three classes in place of ten
 
 

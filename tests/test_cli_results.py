@@ -71,7 +71,7 @@ def test_evaluate_prints_the_figures_of_its_report(capsys, reader):
         values = report["per_class"][name]
         assert (int(examples), int(correct)) == (values["examples"], values["correct"])
         assert f"{100 * values['recall']:.1f} %" in row
-    assert printed.err.startswith(f"see {reader}/mistakes.html")
+    assert printed.err == f"see mistakes, confusion, result and evaluation in {reader}\n"
 
 
 def test_of_many_classes_the_ten_with_the_lowest_recall_are_shown(capsys, tmp_path):

@@ -208,3 +208,8 @@ def test_real_mnist_survives_our_own_writer(real_root, tmp_path):
     write_idx(tmp_path / "images", test.images[:, 0])
     packed = (real_root / "mnist" / "t10k-images-idx3-ubyte.gz").read_bytes()
     assert (tmp_path / "images").read_bytes() == gzip.decompress(packed)
+
+
+def test_a_data_dir_that_is_the_set_s_own_folder_is_answered_with_the_right_one(tmp_path, usps):
+    with pytest.raises(DataError, match=r"lie in .*usps itself; give the folder above it with"):
+        load("usps", data_dir=usps)

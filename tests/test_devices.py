@@ -41,8 +41,8 @@ def test_a_tensor_can_live_on_what_is_given():
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_a_thread_is_worth_its_forty_million_products():
-    asked = (0, 39_999_999, 79_999_999, 80_000_000, 10**12)
+def test_a_thread_is_worth_its_twenty_million_products():
+    asked = (0, 19_999_999, 39_999_999, 40_000_000, 10**12)
     assert [suited_threads(products) for products in asked] == [1, 1, 1, 2, 2]
 
 

@@ -238,9 +238,17 @@ def test_other_data_with_the_same_classes_are_measured(bars_run, tmp_path, part)
     for name, count in (("train", 3), ("t10k", 7)):
         write_idx(folder / f"{name}-images-idx3-ubyte", part.images[:count, 0, :13, :11])
         write_idx(folder / f"{name}-labels-idx1-ubyte", part.targets[:count].byte())
+    evaluate(bars_run)
+    own = bars_run.evaluation()
+    card = (bars_run.path / "README.md").read_text("utf-8")
     said = evaluate(bars_run, str(folder))
     assert (said["examples"], said["data"]) == (7, str(folder))
-    assert said == bars_run.evaluation()
+    assert said == json.loads((bars_run.path / "evaluation-others.json").read_text("utf-8"))
+    assert {"mistakes-others.html", "confusion-others.svg", "result-others.png"} <= names(
+        bars_run.path
+    )
+    assert bars_run.evaluation() == own  # the run's own evaluation stays
+    assert (bars_run.path / "README.md").read_text("utf-8") == card
 
 
 def test_other_classes_are_refused_and_nothing_is_written(bars_run):

@@ -16,7 +16,15 @@ from torch import nn
 from conftest import real_data
 from striate.errors import DataError, RunError
 from striate.images import DecodedImage
-from striate.prediction import Prediction, adapt, as_csv, as_json, as_table, predict_files
+from striate.prediction import (
+    NO_FIGURE,
+    Prediction,
+    adapt,
+    as_csv,
+    as_json,
+    as_table,
+    predict_files,
+)
 from striate.preparation import InputSpec, fit, normalize, resize
 
 ALONE = {"mean": (0.2,), "std": (0.4,), "background": (0.0,)}
@@ -191,7 +199,7 @@ def test_a_blank_page_is_resized_whole_and_said():
     adapted, notes = adapt(block(60, 50, 0, 0, 0, 0, ground=255), MNIST)
     assert not adapted.any()
     assert notes[1:] == (
-        *("inverted (dark on light)", "no figure found on the plain ground"),
+        *("inverted (dark on light)", NO_FIGURE),
         "resized 50×60 → 28×28, padded",
     )
 
@@ -355,3 +363,17 @@ def test_an_image_of_the_training_size_is_resized_as_training_did():
     plain = torch.from_numpy(pixels.astype(np.float32) / 255).permute(2, 0, 1)[None]
     assert torch.equal(image, resize(plain, (20, 20)))
     assert notes == ("resized 8×8 → 20×20",)
+
+
+def test_a_figure_in_a_file_of_twelve_bits_is_brightened_and_found():
+    wide = np.zeros((60, 48, 1), np.uint16)
+    wide[10:50, 20:26] = 65_520
+    image, notes = adapt(DecodedImage(wide // 16, 65_535, ()), DIGITS)
+    assert notes[0] == "brightened: its values end at 4095 of 65535"
+    assert torch.allclose(image, adapt(DecodedImage(wide, 65_535, ()), DIGITS)[0], atol=0.02)
+
+
+def test_where_no_figure_was_found_the_table_says_so_first():
+    some_ = [Prediction(f"{n}.png", "7", 1.0, (("7", 1.0),), ("inverted",)) for n in range(11)]
+    blank = Prediction("blank.png", "1", 1.0, (("1", 1.0),), (NO_FIGURE,))
+    assert "blank.png: no figure found" in printed([*some_, blank])

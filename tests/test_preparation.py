@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.nn import functional as F
 
-from striate.preparation import InputSpec, fit, normalize, resize, to_unit
+from striate.preparation import InputSpec, fit, normalize, prepare, resize, to_unit
 
 SIDES = st.integers(2, 40)
 
@@ -85,3 +85,20 @@ def test_a_spec_reads_back_equal():
         background=(0.0,), figure_extent=0.7,
     )  # fmt: skip
     assert InputSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+@pytest.mark.parametrize("background", [(0.2, 0.2), (0.0, 0.7)])
+@pytest.mark.parametrize("size", [(9, 8), (5, 6), (4, 3)])
+def test_preparing_in_fewer_passes_gives_the_same_bits(background, size):
+    spec = InputSpec(
+        channels=2, image_size=(4, 3), input_size=size, mean=(0.31, 0.1), std=(0.27, 2),
+        background=background,
+    )  # fmt: skip
+    stored = torch.randint(256, (7, 2, 4, 3), dtype=torch.uint8)
+    plain = normalize(fit(to_unit(stored, (0, 255)), spec), spec)
+    assert torch.equal(prepare(stored, (0, 255), spec), plain)
+    floats = stored / 128 - 1
+    kept = floats.clone()
+    plain = normalize(fit(to_unit(floats, (-1, 1)), spec), spec)
+    assert torch.equal(prepare(floats, (-1, 1), spec), plain)
+    assert torch.equal(floats, kept)  # the caller's images are not touched

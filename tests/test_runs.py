@@ -7,8 +7,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from striate.batches import prepare
 from striate.errors import DataError, RunError
+from striate.preparation import prepare
 from striate.recipes import Recipe
 from striate.runs import FORMAT, Run
 from striate.training import resume, train

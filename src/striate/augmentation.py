@@ -11,6 +11,13 @@ from striate.recipes import Recipe
 ELASTIC_POINTS = 5
 
 
+def augments(recipe: Recipe) -> bool:
+    """Say whether a recipe changes images at all."""
+    return any(
+        (recipe.shift, recipe.rotation, recipe.scale, recipe.squeeze, recipe.shear, recipe.elastic)
+    )
+
+
 def augment(images: Tensor, recipe: Recipe, epoch: int, indices: Tensor) -> Tensor:
     """Shift, rotate, scale, squeeze, shear and bend each image as far as its recipe allows.
 
@@ -25,8 +32,7 @@ def augment(images: Tensor, recipe: Recipe, epoch: int, indices: Tensor) -> Tens
     Returns:
         Images of the same shape; the very same tensor if the recipe changes nothing.
     """
-    affine = any((recipe.shift, recipe.rotation, recipe.scale, recipe.squeeze, recipe.shear))
-    if not affine and not recipe.elastic:
+    if not augments(recipe):
         return images
     height, width = images.shape[2:]
     grid = F.affine_grid(

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from striate import datasets
-from striate.augmentation import augment
+from striate.augmentation import augment, augments
 from striate.datasets.sets import Part
 from striate.errors import DataError, UsageError
 from striate.figures import figure_extent
-from striate.preparation import InputSpec, fit, normalize, to_unit
+from striate.preparation import InputSpec, fit, normalize, prepare, to_unit
 from striate.randomness import hashes, order
 from striate.recipes import Recipe
 
@@ -166,11 +166,6 @@ def _mean_and_deviation(
     return tuple(means), tuple(deviations)
 
 
-def prepare(images: Tensor, value_range: tuple[float, float], spec: InputSpec) -> Tensor:
-    """Bring stored images to the form that the network reads, without augmentation."""
-    return normalize(fit(to_unit(images, value_range), spec), spec)
-
-
 def training_batches(
     part: Part,
     value_range: tuple[float, float],
@@ -195,9 +190,13 @@ def training_batches(
     ends = [recipe.batch_size * step for step in range(1, steps)]
     for indices in torch.tensor_split(places, ends)[first_step:]:
         indices = indices.to(part.images.device)
-        images = fit(to_unit(part.images[indices], value_range), spec)
-        images = augment(images, recipe, epoch, indices)
-        yield Batch(indices, normalize(images, spec), part.targets[indices])
+        stored = part.images.index_select(0, indices)
+        if augments(recipe):
+            framed = fit(to_unit(stored, value_range), spec)
+            images = normalize(augment(framed, recipe, epoch, indices), spec)
+        else:
+            images = prepare(stored, value_range, spec)
+        yield Batch(indices, images, part.targets[indices])
 
 
 def sized(recipe: Recipe, given: Collection[str], num_images: int) -> Recipe:

@@ -37,12 +37,11 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from striate import plotting
-from striate.batches import prepare
 from striate.errors import DataError, RunError
 from striate.files import write_file
 from striate.model_card import model_card
 from striate.models import build
-from striate.preparation import InputSpec
+from striate.preparation import InputSpec, prepare
 from striate.recipes import Recipe
 
 FORMAT = 1

@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from striate.batches import prepare
-from striate.preparation import InputSpec
+from striate.preparation import InputSpec, prepare
 
 # Large enough to keep the processor busy, small enough that the maps stay in its cache.
 BATCH_SIZE = 250

@@ -58,8 +58,8 @@ def train(
         [1.0]
     """
     display = display or Silent()
-    out = Path(out).resolve()
-    check_free(out, overwrite=overwrite)
+    place = Path(out).resolve()
+    check_free(place, overwrite=overwrite)
     chosen = choose_device(device)
     if is_path(recipe.data):  # to be found again from wherever the run is resumed
         recipe = recipe.replace(data=str(expand(recipe.data).absolute()))
@@ -83,7 +83,7 @@ def train(
     )
     with threads(suited_threads(work)):
         run = create_run(
-            out,
+            place,
             recipe=recipe,
             spec=spec,
             classes=data.classes,

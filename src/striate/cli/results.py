@@ -44,7 +44,7 @@ def evaluate(
     )
     if len(shown) < len(per_class):
         print(f"the {len(shown)} classes with the lowest recall of {len(per_class)}")
-    print(f"reports are in {run}: mistakes, confusion, result, evaluation", file=sys.stderr)
+    print(f"see mistakes, confusion, result and evaluation in {run}", file=sys.stderr)
 
 
 def _figures(values: dict[str, Any]) -> tuple[str, ...]:

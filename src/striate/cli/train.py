@@ -71,6 +71,7 @@ def train(
             if out is None:
                 with suppress(OSError):  # a run is in it, unless it came to nothing
                     folder.rmdir()
+                    folder.parent.rmdir()
     _report_training(run, as_json)
 
 

@@ -101,10 +101,6 @@ def find_or_fetch(named: NamedSet, data_dir: Path | None = None) -> Path:
     from striate.datasets.fetching import fetch_set
     from striate.datasets.layouts import find_files
 
-    if data_dir is not None and not data_dir.is_dir():
-        raise DataError(
-            f"--data-dir {data_dir} is no folder; give the one that holds {named.name}/"
-        )
     if data_dir is not None and named.layout and find_files(data_dir, named.layout):
         raise DataError(
             f"the files lie in {data_dir} itself; give the folder above it with --data-dir, or "
