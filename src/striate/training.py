@@ -93,7 +93,7 @@ def train(
         )
         with run.locked():
             loop.go(run)
-    return Run(out)
+    return Run(place)
 
 
 def resume(

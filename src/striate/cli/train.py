@@ -55,6 +55,7 @@ def train(
 
     display = choose_display()
     if resume is not None:
+        folder = resume
         run = striate.resume(resume, data_dir=data_dir, device=device, display=display)
     else:
         chosen = _recipe(network, data, recipe, given)
@@ -72,7 +73,7 @@ def train(
                 with suppress(OSError):  # a run is in it, unless it came to nothing
                     folder.rmdir()
                     folder.parent.rmdir()
-    _report_training(run, as_json)
+    _report_training(run, folder, as_json)
 
 
 def _recipe(
@@ -111,19 +112,19 @@ def _reserve_folder(recipe: Recipe) -> Path:
             return folder
 
 
-def _report_training(run: "striate.Run", as_json: bool) -> None:
+def _report_training(run: "striate.Run", folder: Path, as_json: bool) -> None:
     rows = run.progress()
     errors = [row["validation_error"] for row in rows if row["validation_error"] is not None]
     if as_json:
         best = min(errors) if errors else None
         print(
-            json.dumps({"run": str(run.path), "epochs": len(rows), "lowest_validation_error": best})
+            json.dumps({"run": str(folder), "epochs": len(rows), "lowest_validation_error": best})
         )
         return
     if errors:
         print(f"lowest validation error {100 * min(errors):.2f} %", file=sys.stderr)
-    print(f"next: striate evaluate {run.path}", file=sys.stderr)
-    print(run.path)
+    print(f"next: striate evaluate {folder}", file=sys.stderr)
+    print(folder)
 
 
 def _train_signature() -> inspect.Signature:
