@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from commanding import said
 from striate.datasets.idx import write_idx
 from striate.datasets.sets import Part
+from striate.recipes import Recipe
 
 
 def real_data(name: str) -> Path:
@@ -53,6 +55,27 @@ def small_set(tmp_path: Path, part: Part) -> Path:
         write_idx(folder / f"{name}-images-idx3-ubyte", part.images[:count, 0])
         write_idx(folder / f"{name}-labels-idx1-ubyte", part.targets[:count].to(torch.uint8))
     return folder
+
+
+@pytest.fixture
+def bars(small_set):
+    return str(small_set)
+
+
+@pytest.fixture
+def run(bars, tmp_path, capsys):
+    """A run of one epoch."""
+    out = str(tmp_path / "finished")
+    said(capsys, "train", "lecun1990", bars, "--epochs", "1", "--out", out)
+    return out
+
+
+@pytest.fixture
+def recipe(small_set):
+    return Recipe(
+        network="lecun1990", data=str(small_set), epochs=4, batch_size=9, validation=0.2,
+        shift=1, rotation=5, seed=3,
+    )  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

@@ -17,19 +17,6 @@ from striate.models import NETWORKS, RECIPES
 from striate.runs import Run
 
 
-@pytest.fixture
-def bars(small_set):
-    return str(small_set)
-
-
-@pytest.fixture
-def run(bars, tmp_path, capsys):
-    """A run of one epoch."""
-    out = str(tmp_path / "finished")
-    said(capsys, "train", "lecun1990", bars, "--epochs", "1", "--out", out)
-    return out
-
-
 def shell(command: str, **options) -> subprocess.CompletedProcess:
     """Run a line of shell in which ``striate`` is the command."""
     called = f'striate() {{ "{sys.executable}" -m striate "$@"; }}; {command}'

@@ -35,19 +35,6 @@ SECOND = {
 THIRD = {"epochs": ("1", 1), "loss": ("map", "map"), "schedule": ("constant", "constant")}
 
 
-@pytest.fixture
-def bars(small_set):
-    return str(small_set)
-
-
-@pytest.fixture
-def run(bars, tmp_path, capsys):
-    """A run of one epoch."""
-    out = str(tmp_path / "finished")
-    said(capsys, "train", "lecun1990", bars, "--epochs", "1", "--out", out)
-    return out
-
-
 def test_every_field_of_the_recipe_is_an_option_once(capsys):
     placed = [name for names in PANELS.values() for name in names]
     assert len(placed) == len(set(placed))

@@ -13,17 +13,8 @@ from striate.datasets.idx import write_idx
 from striate.display import Silent
 from striate.errors import DataError, Interrupted, RunError, TrainingError, UsageError
 from striate.models import build
-from striate.recipes import Recipe
 from striate.runs import Run
 from striate.training import resume, train
-
-
-@pytest.fixture
-def recipe(small_set):
-    return Recipe(
-        network="lecun1990", data=str(small_set), epochs=4, batch_size=9, validation=0.2,
-        shift=1, rotation=5, seed=3,
-    )  # fmt: skip
 
 
 def final_weights(run: Run) -> dict[str, torch.Tensor]:

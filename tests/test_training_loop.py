@@ -13,18 +13,9 @@ from striate.losses import CrossEntropy, SquaredError
 from striate.models import build, with_defaults
 from striate.models.lenet5 import LeNet5ReLU
 from striate.optimization import learning_rate
-from striate.recipes import Recipe
 from striate.scoring import logits_of
 from striate.training import train
 from striate.training_loop import TrainingLoop
-
-
-@pytest.fixture
-def recipe(small_set):
-    return Recipe(
-        network="lecun1990", data=str(small_set), epochs=4, batch_size=9, validation=0.2,
-        shift=1, rotation=5, seed=3,
-    )  # fmt: skip
 
 
 def test_what_is_kept_under_an_average_is_the_average(recipe, tmp_path):

@@ -21,6 +21,7 @@ from striate.errors import DataError, RunError
 from striate.figures import FLAT, Figure, centers, find_figure, fit_ground, ground_at, ground_level
 from striate.images import DecodedImage, read_image, to_channels
 from striate.preparation import InputSpec, fit, normalize, resize
+from striate.scoring import evaluating
 
 SEARCH_SIDE = 700  # figures are looked for in a copy shrunk to about this [pixels]
 COARSEST = 128  # and where that is too noisy, in coarser ones, down to half as much
@@ -141,11 +142,9 @@ def predict_files(
     Raises:
         RunError: The network's logits are not one for each class, or not finite.
     """
-    modes = {module: module.training for module in network.modules()}
     predictions: list[Prediction] = []
     errors: list[DataError] = []
-    network.eval()
-    try:
+    with evaluating(network):
         for start in range(0, len(paths), batch_size):
             adapted = []
             for path in paths[start : start + batch_size]:
@@ -164,9 +163,6 @@ def predict_files(
                     predictions.append(Prediction(str(path), *best[0], best, notes))
             if progress:
                 progress(min(start + batch_size, len(paths)), len(paths))
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
     return predictions, errors
 
 

@@ -1,5 +1,8 @@
 """A network over a whole part of a data set, in order: its logits."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -7,6 +10,18 @@ from striate.preparation import InputSpec, prepare
 
 # Large enough to keep the processor busy, small enough that the maps stay in its cache.
 BATCH_SIZE = 250
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Put a network in evaluation mode inside the block; each layer then gets its mode back."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
 
 
 @torch.inference_mode()
@@ -30,9 +45,7 @@ def logits_of(
     Returns:
         ``(N, classes)``, float32.
     """
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
+    with evaluating(network):
         answers = []
         for batch in torch.split(images, BATCH_SIZE):
             prepared = prepare(batch, value_range, spec)
@@ -40,6 +53,3 @@ def logits_of(
                 prepared = prepared.contiguous(memory_format=torch.channels_last)
             answers.append(network(prepared).float())
         return torch.cat(answers)
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
