@@ -32,12 +32,20 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
 	@touch $@
 
-# The rivals that benchmarks and some tests compare with, in an environment of their own.
+# The rivals that benchmarks and some tests compare with, in an environment of their own that also
+# sees the main one's packages: a torchvision that cannot load would break imports there.
+PEERS := torchvision==0.28.0 timm==1.0.31 torchinfo==1.8.0 fvcore ptflops==0.7.5
+NEEDED_BY_PEERS := iopath yacs tabulate termcolor huggingface_hub
+
 peers: .venv-peers/.installed
 
-.venv-peers/.installed:
+.venv-peers/.installed: $(STAMP)
 	$(PYTHON) -m venv .venv-peers
-	.venv-peers/bin/python -m pip install --quiet torch==2.13.0 torchvision==0.28.0 numpy pillow
+	$(BIN)/python -c "import sysconfig; \
+	    print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" \
+	    > "$$(echo .venv-peers/lib/python*/site-packages)/striate-main.pth"
+	.venv-peers/bin/python -m pip install --quiet --no-deps $(PEERS)
+	.venv-peers/bin/python -m pip install --quiet $(NEEDED_BY_PEERS)
 	@touch $@
 
 clean:

@@ -257,3 +257,43 @@ class RadialBasisOutput(nn.Module):
     def extra_repr(self) -> str:
         """Show what ``print(network)`` should say."""
         return f"classes={self.codes.shape[0]}, features={self.codes.shape[1]}"
+
+
+class Dropout(nn.Module):
+    """Set units to zero at random in training and scale the others by 1 / (1 - share).
+
+    Args:
+        share: Probability that a unit is set to zero.
+
+    Shape:
+        - input: ``(N, *)``
+        - output: the same
+
+    Source:
+        G. E. Hinton, N. Srivastava, A. Krizhevsky, I. Sutskever and R. R. Salakhutdinov,
+        "Improving neural networks by preventing co-adaptation of feature detectors", 2012.
+    """
+
+    def __init__(self, share: float = 0.5) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop units in training; change nothing in evaluation."""
+        return F.dropout(x, self.share, self.training)
+
+    def extra_repr(self) -> str:
+        """Show what ``print(network)`` should say."""
+        return f"{self.share}"
+
+
+class WithAuxiliary(NamedTuple):
+    """What a network with auxiliary classifiers gives in training; in evaluation, logits alone.
+
+    Attributes:
+        logits: ``(N, classes)``, of the network's own classifier.
+        auxiliary: The logits of each auxiliary classifier, of the same shape.
+    """
+
+    logits: Tensor
+    auxiliary: tuple[Tensor, ...]

@@ -92,6 +92,9 @@ class Recipe(BaseModel):
         description="map is LeNet-5's, with a rubbish class; squared-error is to ±1.",
     )
     rubbish: float = Field(10.0, gt=0, description="Penalty of the rubbish class of loss map.")
+    auxiliary: float = Field(
+        0.3, ge=0, description="Weight of each auxiliary classifier's loss, where there are any."
+    )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="For cross-entropy.")
 
     optimizer: Literal["sgd", "adamw"] = Field("sgd", description="How the weights are updated.")
@@ -124,7 +127,29 @@ class Recipe(BaseModel):
         "standardised by the training set.",
     )
     channels_last: bool = Field(True, description="Memory format of the maps.")
+    crop: Literal["center", "random", "area"] = Field(
+        "center",
+        description="Window of the network's input taken from a larger training image: its "
+        "middle, a random place, or GoogLeNet's 8 to 100 % of the area at aspect 3/4 to 4/3.",
+    )
+    side_range: Annotated[tuple[float, float] | None, BeforeValidator(_pair)] = Field(
+        None,
+        description="For crop random: the shorter side is resized at random between these two "
+        "before the window is taken, as 256,512 [pixels]; by default image_size.",
+    )
+    protocol: Literal[
+        "single", "ten-crop", "dense", "multi-scale", "fifty-crop", "150-crop", "144-crop"
+    ] = Field("single", description="Views of an image whose answers are averaged at test time.")
 
+    flip: bool = Field(False, description="Mirror every second image, left to right, at random.")
+    crop_padding: int = Field(
+        0,
+        ge=0,
+        description="Random shift by whole pixels: pad each side by this, then crop at random.",
+    )
+    pca_color: float = Field(
+        0.0, ge=0, description="Deviation of AlexNet's shift along the principal colours."
+    )
     shift: float = Field(0.0, ge=0, description="Random shift, up to this [pixels of the input].")
     rotation: float = Field(0.0, ge=0, le=180, description="Random rotation, up to this [degrees].")
     scale: float = Field(0.0, ge=0, lt=1, description="Random scale, up to this share.")
