@@ -17,12 +17,13 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.nn.parameter import is_lazy
 
 from striate.errors import UsageError
-from striate.intervals import Dependence
-from striate.tracing_pointwise import IN_PLACE, POINTWISE
-from striate.tracing_recorder import Layer, Recorder
-from striate.tracing_shapes import SHAPES
-from striate.tracing_tensors import tensors_in
-from striate.tracing_windows import WINDOWS
+from striate.tracing.layers import Layer
+from striate.tracing.pointwise import IN_PLACE, POINTWISE
+from striate.tracing.recorder import Recorder
+from striate.tracing.shapes import SHAPES
+from striate.tracing.tensors import tensors_in
+from striate.tracing.values import Dependence
+from striate.tracing.windows import WINDOWS
 
 __all__ = ["Layer", "Trace", "trace"]
 
@@ -100,14 +101,12 @@ def trace(network: nn.Module, input_shape: Sequence[int]) -> Trace:
         >>> [(layer.name, layer.kind, layer.receptive_field) for layer in t.layers]
         [('0', 'Conv2d', (5, 5)), ('1', 'Tanh', (5, 5)), ('2', 'AvgPool2d', (6, 6))]
     """
-    _check(network, input_shape)
-    recorder = Recorder(network, RULES, IN_PLACE)
-    parameters = list(network.parameters())
-    dtypes = (p.dtype for p in parameters if p.is_floating_point())
+    modules = _check(network, input_shape)
+    recorder = Recorder(network, modules, RULES, IN_PLACE)
+    parameters = {id(p): p for _, module in modules for p in module._parameters.values() if p is not None}
+    dtypes = (p.dtype for p in parameters.values() if p.is_floating_point())
     x = recorder.begin(tuple(input_shape), next(dtypes, torch.get_default_dtype()))
-    with _left_as_it_was(network), torch.random.fork_rng(devices=[]), torch.no_grad():
-        for module in network.modules():
-            module.training = False
+    with _left_as_it_was(modules), torch.random.fork_rng(devices=[]), torch.no_grad():
         hooks = (
             register_module_forward_pre_hook(recorder.enter),
             register_module_forward_hook(recorder.leave),
@@ -129,7 +128,7 @@ def trace(network: nn.Module, input_shape: Sequence[int]) -> Trace:
     return Trace(
         input_shape=tuple(input_shape),
         output_shape=result.shape[1:],
-        parameters=sum(p.numel() for p in parameters if p.requires_grad),
+        parameters=sum(p.numel() for p in parameters.values() if p.requires_grad),
         connections=sum(layer.connections for layer in recorder.layers),
         multiply_adds=sum(layer.multiply_adds for layer in recorder.layers),
         layers=tuple(recorder.layers),
@@ -138,7 +137,8 @@ def trace(network: nn.Module, input_shape: Sequence[int]) -> Trace:
     )
 
 
-def _check(network: nn.Module, input_shape: Sequence[int]) -> None:
+def _check(network: nn.Module, input_shape: Sequence[int]) -> list[tuple[str, nn.Module]]:
+    """Refuse what cannot be traced; list the modules, each once, by their paths."""
     if not isinstance(network, nn.Module):
         raise UsageError(f"a torch.nn.Module is needed, not a {type(network).__name__}")
     if not input_shape or any(not isinstance(n, int) or n < 1 for n in input_shape):
@@ -146,32 +146,33 @@ def _check(network: nn.Module, input_shape: Sequence[int]) -> None:
             f"input shape {tuple(input_shape)}: whole numbers from 1 are needed, channels first "
             "and without the batch, for example (1, 32, 32)"
         )
-    for name, module in network.named_modules():
-        own = (*module.parameters(recurse=False), *module.buffers(recurse=False))
-        if isinstance(module, LazyModuleMixin) and any(is_lazy(tensor) for tensor in own):
-            raise UsageError(
-                f"{name} ({type(module).__name__}) has no shape yet: "
-                "call the network once on a real batch"
-            )
+    modules = list(network.named_modules())
+    for name, module in modules:
+        if isinstance(module, LazyModuleMixin):
+            own = (*module.parameters(recurse=False), *module.buffers(recurse=False))
+            if any(is_lazy(tensor) for tensor in own):
+                raise UsageError(
+                    f"{name} ({type(module).__name__}) has no shape yet: "
+                    "call the network once on a real batch"
+                )
+    return modules
 
 
 @contextmanager
-def _left_as_it_was(network: nn.Module) -> Iterator[None]:
-    """Put every attribute of every module back: mode, buffers, what forward stored."""
-    kept = [
-        (
-            module,
-            dict(vars(module)),
-            [(d, dict(d)) for d in vars(module).values() if type(d) is dict],
-        )
-        for module in network.modules()
-    ]
+def _left_as_it_was(modules: Sequence[tuple[str, nn.Module]]) -> Iterator[None]:
+    """Go into evaluation; afterwards put back mode, buffers, what forward stored, all attributes."""
+    kept = []
+    for _, module in modules:
+        own = vars(module)
+        dicts = [(one, one.copy()) for one in own.values() if type(one) is dict]
+        kept.append((own, own.copy(), dicts))
+        own["training"] = False
     try:
         yield
     finally:
-        for module, attributes, contents in kept:
-            vars(module).clear()
-            vars(module).update(attributes)
-            for container, content in contents:
+        for own, attributes, dicts in kept:
+            own.clear()
+            own.update(attributes)
+            for container, content in dicts:
                 container.clear()
                 container.update(content)

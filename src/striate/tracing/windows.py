@@ -18,20 +18,8 @@ from torch.nn import functional as F
 
 from striate.errors import UsageError
 from striate.geometry import output_size, transposed_size
-from striate.intervals import (
-    Dependence,
-    Indices,
-    Intervals,
-    Outcome,
-    Rule,
-    Value,
-    adapt,
-    compose,
-    mixed,
-    pick,
-    slide,
-    slide_transposed,
-)
+from striate.intervals import Indices, Intervals, adapt, compose, pick, slide, slide_transposed
+from striate.tracing.values import Dependence, Outcome, Rule, Value, mixed
 
 
 def _spatially(
@@ -52,15 +40,26 @@ def _spatially(
         shape,
         value.dtype,
         tuple(
-            Dependence(a, i if a is None or a < start else follow(a - start, i)) for a, i in axes
+            [
+                one if one[0] is None or one[0] < start else _along(one, follow, start)
+                for one in axes
+            ]
         ),
     )
 
 
+def _along(
+    one: Dependence, follow: Callable[[int, Intervals], Intervals], start: int
+) -> Dependence:
+    axis = one.axis or 0
+    return Dependence(axis, follow(axis - start, one.intervals))
+
+
 def _each(number: Any, dims: int) -> tuple[int, ...]:
     """Spread one number, or a list of one, over all spatial axes."""
-    numbers = tuple(number) if isinstance(number, Sequence) else (number,)
-    return numbers * dims if len(numbers) == 1 else numbers
+    if isinstance(number, tuple | list):
+        return tuple(number) * dims if len(number) == 1 else tuple(number)
+    return (number,) * dims
 
 
 def _fitting(sizes: Sequence[int], value: Value, kernel: Sequence[int]) -> None:
@@ -158,8 +157,11 @@ def _linear(input: Value, weight: Value, bias: Value | None = None) -> Outcome |
         )
     shape = (*input.shape[:-1], *weight.shape[:-1])
     products = math.prod(shape) * weight.shape[-1]
-    value = Value(shape, input.dtype, mixed(input, [len(input.shape) - 1]))
-    return Outcome((value,), products + (bias is not None) * math.prod(shape), products)
+    features = len(input.shape) - 1
+    value = Value(shape, input.dtype, mixed(input, [features]))
+    placed = any(axis == features for axis, _ in input.axes or ())
+    connections = products + (bias is not None) * math.prod(shape)
+    return Outcome((value,), connections, products, is_placed=placed)
 
 
 def _pool(input: Value, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: bool) -> Value:
@@ -252,6 +254,8 @@ def _pad(
             turn = max(2 * old[i] - 2, 1)  # reflect: forth and back without the ends
             return np.minimum(place % turn, -place % turn)
 
+        if before[i] == after[i] == 0:
+            return intervals
         if mode == "constant":
             return pick(intervals, sizes[i], start=-before[i])
         return compose(intervals, sizes[i], inside, Fraction(1))
@@ -274,7 +278,7 @@ def _resample(
         place = new * step + start
         return np.concatenate([place // unit - around, -(-place // unit) + around], axis=1)
 
-    return compose(intervals, size, taps, scale)
+    return compose(intervals, size, taps, scale, regular=True)
 
 
 def _nearest(intervals: Intervals, size: int, scale: Fraction, offset: float = 0) -> Intervals:
@@ -288,6 +292,7 @@ def _nearest(intervals: Intervals, size: int, scale: Fraction, offset: float = 0
         size,
         lambda new: np.floor((new + offset).astype(np.float32) * ratio).astype(np.int64),
         scale,
+        regular=Fraction(float(ratio)) == scale,  # no rounding in the product
     )
 
 
