@@ -15,11 +15,10 @@ CHECKED = [*SOURCES, *TESTS, *sorted((ROOT / "benchmarks").glob("*.py"))]
 
 # From the ground up. A room may import from the floors below its own, and from nothing else.
 FLOORS = [
-    {"errors", "files", "geometry", "intervals", "interruption", "lettering", "tracing_tensors"},
+    {"errors", "files", "geometry", "intervals", "interruption", "lettering"},
     {
         *("randomness", "layers", "recipes", "preparation", "figures", "decoding", "losses"),
-        *("metrics", "devices", "display"),
-        *("tracing_windows", "tracing_pointwise", "tracing_shapes", "tracing_recorder"),
+        *("metrics", "devices", "display", "outlining"),
     },
     {"models", "datasets", "augmentation", "tracing", "images"},
     {"batches", "describing", "plotting", "pictures", "mistakes", "model_card"},
@@ -44,6 +43,18 @@ TESTED_BY = {
     "cli/results": ["test_cli_results"],
     "datasets/__init__": ["test_datasets"],
     "models/__init__": ["test_models"],
+    "tracing/__init__": ["test_tracing"],
+    "tracing/keeping": ["test_tracing_readings"],
+    "tracing/knowledge": ["test_tracing_recorder"],
+    "tracing/layers": ["test_tracing"],
+    "tracing/pointwise": ["test_tracing_pointwise"],
+    "tracing/readings": ["test_tracing_readings"],
+    "tracing/recorder": ["test_tracing_recorder"],
+    "tracing/shapes": ["test_tracing_shapes"],
+    "tracing/sizes": ["test_tracing_sizes"],
+    "tracing/tensors": ["test_tracing_tensors"],
+    "tracing/values": ["test_tracing_values"],
+    "tracing/windows": ["test_tracing_windows"],
 }
 # Tests of more than one file.
 OF_THE_WHOLE = {"test_architecture", "test_crashes", "test_docs", "test_packaging"}

@@ -5,9 +5,8 @@ Integers and shapes only, no tensors; ``tracing`` follows networks with these.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,6 @@ _NO_FIRST, _NO_LAST = np.iinfo(np.int64).max, np.iinfo(np.int64).min
 _LONGEST_PERIOD = 65_536
 
 
-@dataclass(frozen=True, eq=False)
 class Intervals:
     """For each index of an axis, the first and the last input index that it depends on.
 
@@ -35,62 +33,93 @@ class Intervals:
     convolution with stride 2 has two kinds of index, so its period is 2. Where all of the map
     repeats itself, as it does behind convolutions and pooling, one period is all that is kept.
 
-    Attributes:
+    Intervals are never changed, and are equal only to themselves.
+
+    Args:
         size: Length of the axis [indices].
+        first: First input index, from 0, of each index: of one period, or of the whole axis and
+            at least a period.
+        last: The same for the last input index; the interval includes it.
         period: Indices after which the map repeats itself.
         shift: How far it has moved by then [inputs]; negative after a flip.
-        first: ``(size,)``, int64, input indices from 0.
-        last: ``(size,)``, int64; the interval includes it.
     """
 
-    size: int
-    known_first: Indices = field(repr=False)  # one period, or the whole axis and at least a period
-    known_last: Indices = field(repr=False)
-    period: int = 1
-    shift: int = 1
+    __slots__ = ("_arrays", "_known", "line", "period", "shift", "size")
 
-    def __post_init__(self) -> None:
-        self.known_first.setflags(write=False)  # axes of equal length share one map
-        self.known_last.setflags(write=False)
+    def __init__(
+        self, size: int, first: Indices, last: Indices, period: int = 1, shift: int = 1
+    ) -> None:
+        self.size = size
+        self.period = period
+        self.shift = shift
+        self.line: tuple[int, int] | None = None
+        if len(first) == period == 1:
+            self.line = int(first[0]), int(last[0])
+        self._known: tuple[Indices, Indices] | None = _read_only(first, last)
+        self._arrays: tuple[Indices, Indices] | None = None
 
-    @cached_property
+    @classmethod
+    def on_a_line(cls, size: int, first: int, last: int, shift: int) -> "Intervals":
+        """Give the map of period 1 whose index 0 has the interval from ``first`` to ``last``.
+
+        It makes no array before one is asked for: deep networks have thousands of such maps.
+        """
+        new = cls.__new__(cls)
+        new.size, new.period, new.shift = size, 1, shift
+        new.line = (first, last)
+        new._known = new._arrays = None
+        return new
+
+    def __repr__(self) -> str:
+        return f"Intervals(size={self.size}, period={self.period}, shift={self.shift})"
+
+    @property
+    def known(self) -> tuple[Indices, Indices]:
+        """First and last input index of one period, or of the whole axis and at least that."""
+        if self._known is None:
+            first, last = self.line or (0, 0)
+            self._known = _read_only(np.array([first]), np.array([last]))
+        return self._known
+
+    @property
     def first(self) -> Indices:
-        """First input index of each index."""
-        return self._spelled_out[0]
+        """First input index of each index: ``(size,)``, int64."""
+        return self._spelled_out()[0]
 
-    @cached_property
+    @property
     def last(self) -> Indices:
-        """Last input index of each index, included."""
-        return self._spelled_out[1]
+        """Last input index of each index, included: ``(size,)``, int64."""
+        return self._spelled_out()[1]
 
     @property
     def is_regular(self) -> bool:
         """Whether the map repeats itself from its first index on."""
-        return len(self.known_first) == self.period
+        return self.line is not None or len(self.known[0]) == self.period
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no index depends on anything, and that by one interval for all."""
+        return self.line is not None and self.line[0] > self.line[1]
 
     def center(self, index: int) -> float | None:
         """Find the middle of an index's interval [inputs]; None when it depends on nothing."""
         first, last = look_up(self, np.array(index))
         return float(first + last) / 2 if first <= last else None
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether no index depends on anything, and that by one interval for all."""
-        return len(self.known_first) == 1 and bool(self.known_first[0] > self.known_last[0])
-
-    @cached_property
     def _spelled_out(self) -> tuple[Indices, Indices]:
-        if len(self.known_first) >= self.size:
-            return self.known_first[: self.size], self.known_last[: self.size]
-        first, last = look_up(self, np.arange(self.size, dtype=np.int64))
-        first.setflags(write=False)
-        last.setflags(write=False)
-        return first, last
+        if self._arrays is None:
+            first, last = self.known
+            if len(first) >= self.size:
+                self._arrays = first[: self.size], last[: self.size]
+            else:
+                self._arrays = _read_only(*look_up(self, np.arange(self.size, dtype=np.int64)))
+        return self._arrays
 
 
-def _line(size: int, first: int, last: int, shift: int) -> Intervals:
-    """Give the map whose intervals all are the one of index 0, moved on."""
-    return Intervals(size, np.array([first]), np.array([last]), 1, shift)
+def _read_only(first: Indices, last: Indices) -> tuple[Indices, Indices]:
+    first.setflags(write=False)  # axes of equal length share one map
+    last.setflags(write=False)
+    return first, last
 
 
 def inputs(size: int) -> Intervals:
@@ -100,7 +129,7 @@ def inputs(size: int) -> Intervals:
         >>> inputs(3).first, inputs(3).last
         (array([0, 1, 2]), array([0, 1, 2]))
     """
-    return _line(size, 0, 0, shift=1)
+    return Intervals.on_a_line(size, 0, 0, shift=1)
 
 
 def constant(first: int, last: int, size: int = 1) -> Intervals:
@@ -110,7 +139,7 @@ def constant(first: int, last: int, size: int = 1) -> Intervals:
         >>> constant(0, 27, size=2).last
         array([27, 27])
     """
-    return _line(size, first, last, shift=0)
+    return Intervals.on_a_line(size, first, last, shift=0)
 
 
 def nothing(size: int = 1) -> Intervals:
@@ -137,11 +166,12 @@ def largest_field(intervals: Intervals) -> int:
         >>> largest_field(slide(slide(inputs(9), 7, kernel=3), 5, kernel=3))
         5
     """
-    first, last = intervals.known_first[: intervals.size], intervals.known_last[: intervals.size]
-    if len(first) == 1:
-        return max(int(last[0]) - int(first[0]) + 1, 0) if first[0] <= last[0] else 0
-    real = first <= last
-    return int((last[real] - first[real] + 1).max(initial=0))
+    if intervals.line is not None:
+        first, last = intervals.line
+        return max(last - first + 1, 0)
+    firsts, lasts = (known[: intervals.size] for known in intervals.known)
+    real = firsts <= lasts
+    return int((lasts[real] - firsts[real] + 1).max(initial=0))
 
 
 def look_up(intervals: Intervals, indices: Indices) -> tuple[Indices, Indices]:
@@ -153,13 +183,14 @@ def look_up(intervals: Intervals, indices: Indices) -> tuple[Indices, Indices]:
         >>> look_up(slide(inputs(9), 4, kernel=3, stride=2), np.array([-1, 0, 4]))
         (array([-2,  0,  8]), array([ 0,  2, 10]))
     """
-    known, period = len(intervals.known_first), intervals.period
+    (firsts, lasts), period = intervals.known, intervals.period
+    known = len(firsts)
     if indices.size == 0 or (indices.min() >= 0 and indices.max() < known):
-        return intervals.known_first[indices], intervals.known_last[indices]
+        return firsts[indices], lasts[indices]
     steps = np.where(indices < 0, indices // period, 0)
     steps = np.where(indices >= known, (indices - known) // period + 1, steps)
     inside = indices - steps * period
-    first, last = intervals.known_first[inside], intervals.known_last[inside]
+    first, last = firsts[inside], lasts[inside]
     moved = np.where(first <= last, steps * intervals.shift, 0)
     return first + moved, last + moved
 
@@ -208,7 +239,6 @@ def slide(
     intervals: Intervals,
     size: int,
     kernel: int,
-    *,
     stride: int = 1,
     padding: int = 0,
     dilation: int = 1,
@@ -223,11 +253,10 @@ def slide(
         >>> h1.first, h1.last
         (array([-2,  0,  2,  4,  6,  8, 10, 12]), array([ 2,  4,  6,  8, 10, 12, 14, 16]))
     """
-    if len(intervals.known_first) == 1 and intervals.period == 1:
-        first, last = int(intervals.known_first[0]), int(intervals.known_last[0])
-        pace, reach_on = intervals.shift, dilation * (kernel - 1) - padding
-        if 0 <= pace and first <= last:
-            return _line(size, first - pace * padding, last + pace * reach_on, pace * stride)
+    line, pace = intervals.line, intervals.shift
+    if line is not None and pace >= 0 and line[0] <= line[1]:
+        first, last = line[0] - pace * padding, line[1] + pace * (dilation * (kernel - 1) - padding)
+        return Intervals.on_a_line(size, first, last, pace * stride)
     reach = dilation * np.arange(kernel, dtype=np.int64) - padding
     return compose(
         intervals, size, lambda new: new * stride + reach, Fraction(stride), regular=True
@@ -312,10 +341,9 @@ def unite(one: Intervals, other: Intervals) -> Intervals:
         return one
     alike = one.shift * other.period == other.shift * one.period
     regular = alike and one.is_regular and other.is_regular
-    if regular and one.period == other.period == 1:
-        first = min(int(one.known_first[0]), int(other.known_first[0]))
-        last = max(int(one.known_last[0]), int(other.known_last[0]))
-        return _line(one.size, first, last, one.shift)
+    if alike and one.line is not None and other.line is not None:
+        ends = min(one.line[0], other.line[0]), max(one.line[1], other.line[1])
+        return Intervals.on_a_line(one.size, *ends, one.shift)
     period = one.period if other.shift == 0 else math.lcm(one.period, other.period)
     regular = regular and period <= _LONGEST_PERIOD
     period, shift = _bounded(period, one.shift * (period // one.period))

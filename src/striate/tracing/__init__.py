@@ -5,6 +5,8 @@ is answered by a rule on shapes; a function without a rule is left to torch's me
 taken to depend on everything, and its layer is named in ``Trace.unknown``.
 """
 
+import gc
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,16 +15,17 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.modules.lazy import LazyModuleMixin
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.nn.parameter import is_lazy
 
 from striate.errors import UsageError
+from striate.intervals import inputs, nothing
 from striate.tracing.layers import Layer
 from striate.tracing.pointwise import IN_PLACE, POINTWISE
+from striate.tracing.readings import alignment, halo, most_alive
 from striate.tracing.recorder import Recorder
 from striate.tracing.shapes import SHAPES
 from striate.tracing.tensors import tensors_in
-from striate.tracing.values import Dependence
+from striate.tracing.values import Dependence, Value
 from striate.tracing.windows import WINDOWS
 
 __all__ = ["Layer", "Trace", "trace"]
@@ -44,6 +47,17 @@ class Trace:
         unknown: Names of the layers with a function that could not be followed; their shapes
             are right, their connections are not counted, their receptive field is taken whole.
         dependence: For each spatial axis of the input, which interval each output depends on.
+        outputs: Positions in ``layers`` of those whose outputs the network returns; -1 for its
+            input.
+        unused: Of each module with trainable values that evaluation does not use, how many it
+            has: classifiers for training alone, for example.
+        position_dependent: Names of the layers that treat places of the input differently: a
+            weight for each place, a table of positions, a linear layer over flattened maps.
+        input_bytes: Memory of one example.
+        training_bytes: Memory of the maps that autograd keeps for the way back, for one example,
+            each once: what weights multiply, what normalisation and pooling read, what most
+            activations answer, and 8 bytes for the place of each maximum. Not counted: weights,
+            gradients, masks of dropout, layers for training alone.
     """
 
     input_shape: tuple[int, ...]
@@ -54,6 +68,39 @@ class Trace:
     layers: tuple[Layer, ...] = field(repr=False)
     unknown: tuple[str, ...]
     dependence: tuple[Dependence, ...] = field(repr=False)
+    outputs: tuple[int, ...] = field(repr=False)
+    unused: dict[str, int]
+    position_dependent: tuple[str, ...]
+    input_bytes: int
+    training_bytes: int
+
+    @property
+    def inference_bytes(self) -> int:
+        """The most memory that maps take at once in evaluation, for one example.
+
+        The layers run in their order; a map lives until its last reader is done, and the input
+        is one of the maps. Views and what is written in place take none of their own. Not
+        counted: weights, and what a layer needs for itself while it runs.
+        """
+        return most_alive(self.layers, self.outputs, self.input_bytes)
+
+    @property
+    def alignment(self) -> tuple[int | None, ...]:
+        """For each spatial axis, the smallest step by which the network's grid repeats itself.
+
+        A tile that begins on a multiple of it is treated as the whole image is [input pixels].
+        None where some map never repeats itself.
+        """
+        return tuple(alignment(self.layers, axis) for axis in range(len(self.dependence)))
+
+    @property
+    def halo(self) -> tuple[tuple[int, int] | None, ...]:
+        """For each spatial axis, the input pixels that an output needs before and behind its own.
+
+        None where the output does not move along the input, as behind a global average.
+        """
+        sizes = self.input_shape[-len(self.dependence) :]
+        return tuple(halo(one, n) for one, n in zip(self.dependence, sizes, strict=True))
 
     def to_dict(self) -> dict[str, Any]:
         """Give everything as JSON takes it."""
@@ -62,6 +109,13 @@ class Trace:
             "parameters": self.parameters,
             "connections": self.connections,
             "multiply_adds": self.multiply_adds,
+            "training_bytes": self.training_bytes,
+            "inference_bytes": self.inference_bytes,
+            "unused": self.unused,
+            "unknown": list(self.unknown),
+            "position_dependent": list(self.position_dependent),
+            "alignment": list(self.alignment),
+            "halo": [one if one is None else list(one) for one in self.halo],
             "layers": [
                 {
                     "name": layer.name,
@@ -71,6 +125,10 @@ class Trace:
                     "connections": layer.connections,
                     "multiply_adds": layer.multiply_adds,
                     "receptive_field": list(layer.receptive_field),
+                    "field_center": list(layer.field_center),
+                    "field_stride": [float(stride) for stride in layer.field_stride],
+                    "inputs": list(layer.inputs),
+                    "output_bytes": layer.output_bytes,
                 }
                 for layer in self.layers
             ],
@@ -103,28 +161,32 @@ def trace(network: nn.Module, input_shape: Sequence[int]) -> Trace:
     """
     modules = _check(network, input_shape)
     recorder = Recorder(network, modules, RULES, IN_PLACE)
-    parameters = {id(p): p for _, module in modules for p in module._parameters.values() if p is not None}
+    parameters = {
+        id(p): p for _, module in modules for p in module._parameters.values() if p is not None
+    }
     dtypes = (p.dtype for p in parameters.values() if p.is_floating_point())
-    x = recorder.begin(tuple(input_shape), next(dtypes, torch.get_default_dtype()))
-    with _left_as_it_was(modules), torch.random.fork_rng(devices=[]), torch.no_grad():
-        hooks = (
-            register_module_forward_pre_hook(recorder.enter),
-            register_module_forward_hook(recorder.leave),
-        )
+    image = _input(tuple(input_shape), next(dtypes, torch.get_default_dtype()))
+    x = recorder.knowledge.tensor(image, -1).tensor
+    recorder.independent = tuple(Dependence(None, nothing()) for _ in image.axes or ())
+    with (
+        _without_collecting(),
+        _left_as_it_was(modules),
+        torch.random.fork_rng(devices=[]),
+        torch.no_grad(),
+        _told_of_calls(recorder),
+        recorder,
+    ):
         try:
-            with recorder:
-                output = network(x)
+            output = network(x)
         finally:
-            for hook in hooks:
-                hook.remove()
-            recorder.undo_writes()
+            recorder.knowledge.undo_writes()
     tensors = tensors_in([output])
     if not tensors:
         raise UsageError(
             f"{type(network).__name__} returned a {type(output).__name__}; "
             "a tensor, or a list or dict of tensors, is needed"
         )
-    result = recorder.value(tensors[0])
+    result = recorder.knowledge.value(tensors[0])
     return Trace(
         input_shape=tuple(input_shape),
         output_shape=result.shape[1:],
@@ -134,7 +196,41 @@ def trace(network: nn.Module, input_shape: Sequence[int]) -> Trace:
         layers=tuple(recorder.layers),
         unknown=tuple(recorder.unknown),
         dependence=result.axes or recorder.independent,
+        outputs=recorder.knowledge.makers(tensors),
+        unused=_unused(modules, recorder.uncounted),
+        position_dependent=tuple(recorder.placed),
+        input_bytes=math.prod(image.shape) * image.dtype.itemsize,
+        training_bytes=sum(storage.bytes for storage in recorder.kept.values()),
     )
+
+
+def _unused(modules: Sequence[tuple[str, nn.Module]], uncounted: dict[int, int]) -> dict[str, int]:
+    """Name the largest modules of which no trainable value was used, and single parameters."""
+    unused: dict[str, int] = {}
+    if not any(uncounted.values()):
+        return unused
+    done: set[int] = set()
+    for name, module in modules:
+        own = {id(p): p for p in module.parameters() if p.requires_grad}
+        left = {key: uncounted[key] for key in own if uncounted[key] and key not in done}
+        if left and name and len(left) == len(own):
+            unused[name] = sum(left.values())
+            done.update(left)
+    for name, module in modules:
+        for own_name, parameter in module._parameters.items():
+            if parameter is not None and uncounted[id(parameter)] and id(parameter) not in done:
+                unused[f"{name}.{own_name}".lstrip(".")] = uncounted[id(parameter)]
+                done.add(id(parameter))
+    return unused
+
+
+def _input(input_shape: tuple[int, ...], dtype: torch.dtype) -> Value:
+    """Give the input of one example; its last axes, or its only one, are followed."""
+    shape = (1, *input_shape)
+    start = 1 if len(input_shape) == 1 else 2
+    maps = {size: inputs(size) for size in shape}
+    axes = tuple(Dependence(axis, maps[shape[axis]]) for axis in range(start, len(shape)))
+    return Value(shape, dtype, axes)
 
 
 def _check(network: nn.Module, input_shape: Sequence[int]) -> list[tuple[str, nn.Module]]:
@@ -149,8 +245,9 @@ def _check(network: nn.Module, input_shape: Sequence[int]) -> list[tuple[str, nn
     modules = list(network.named_modules())
     for name, module in modules:
         if isinstance(module, LazyModuleMixin):
-            own = (*module.parameters(recurse=False), *module.buffers(recurse=False))
-            if any(is_lazy(tensor) for tensor in own):
+            own: tuple[Any, ...] = (*vars(module)["_parameters"].values(),)
+            own = (*own, *vars(module)["_buffers"].values())
+            if any(tensor is not None and is_lazy(tensor) for tensor in own):
                 raise UsageError(
                     f"{name} ({type(module).__name__}) has no shape yet: "
                     "call the network once on a real batch"
@@ -160,7 +257,7 @@ def _check(network: nn.Module, input_shape: Sequence[int]) -> list[tuple[str, nn
 
 @contextmanager
 def _left_as_it_was(modules: Sequence[tuple[str, nn.Module]]) -> Iterator[None]:
-    """Go into evaluation; afterwards put back mode, buffers, what forward stored, all attributes."""
+    """Go into evaluation; at the end put back mode, buffers, what forward stored, everything."""
     kept = []
     for _, module in modules:
         own = vars(module)
@@ -176,3 +273,31 @@ def _left_as_it_was(modules: Sequence[tuple[str, nn.Module]]) -> Iterator[None]:
             for container, content in dicts:
                 container.clear()
                 container.update(content)
+
+
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Let the garbage collector rest: all that a trace makes is kept to its end."""
+    resting = not gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if not resting:
+            gc.enable()
+
+
+@contextmanager
+def _told_of_calls(recorder: Recorder) -> Iterator[None]:
+    """Let the recorder know when any module begins and ends; hooks would take twice the time."""
+    original = nn.Module.__call__
+
+    def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        recorder.enter(module)
+        return recorder.leave(module, original(module, *args, **kwargs))
+
+    nn.Module.__call__ = call  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        nn.Module.__call__ = original  # type: ignore[method-assign]

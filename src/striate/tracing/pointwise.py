@@ -6,7 +6,7 @@ connection each, as LeCun counts. Normalisation and activations count nothing.
 """
 
 import math
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container
 from typing import Any
 
 import torch
@@ -61,7 +61,7 @@ def _broadcasting(*arguments: Any, **options: Any) -> Outcome:
     for value in values[1:]:
         dtype = dtype if value.dtype == dtype else torch.promote_types(dtype, value.dtype)
     result = Value(shape, dtype, united(values, shape))
-    return Outcome((result,), is_placed=any([is_placed(value, result) for value in values]))
+    return Outcome((result,), is_placed=any(is_placed(value, result) for value in values))
 
 
 def _where(condition: Value, input: Any, other: Any) -> Outcome:
@@ -70,7 +70,7 @@ def _where(condition: Value, input: Any, other: Any) -> Outcome:
 
 def _with_weights(*arguments: Any, **options: Any) -> Outcome:
     outcome = _broadcasting(*arguments, **options)
-    if any([isinstance(v, Value) and v.is_weight for v in (*arguments, *options.values())]):
+    if any(isinstance(v, Value) and v.is_weight for v in (*arguments, *options.values())):
         return outcome._replace(connections=math.prod(outcome.values[0].shape))
     return outcome
 

@@ -38,8 +38,9 @@ def _one(value: Value, shape: Iterable[int], axes: tuple[Dependence, ...]) -> Ou
 
 def _listed(numbers: Sequence[Any]) -> tuple[int, ...]:
     """Read ``f(x, 2, 3)`` and ``f(x, (2, 3))`` alike."""
-    one = numbers[0] if len(numbers) == 1 else numbers
-    return tuple(one) if isinstance(one, tuple | list) else (one,)
+    if len(numbers) == 1 and isinstance(numbers[0], tuple | list):
+        return tuple(numbers[0])
+    return tuple(numbers)
 
 
 def _reshape(input: Value, *shape: Any) -> Outcome | None:

@@ -55,9 +55,7 @@ QUESTIONS = _spelled(
 UNIFORM_CONSTANTS = _spelled(
     "zeros ones full zeros_like ones_like full_like new_zeros new_ones new_full"
 )
-NEW_CONSTANTS = UNIFORM_CONSTANTS | _spelled(
-    "empty_like rand_like randn_like new_empty new_tensor"
-)
+NEW_CONSTANTS = UNIFORM_CONSTANTS | _spelled("empty_like rand_like randn_like new_empty new_tensor")
 # What answers with a view, so that writing into the answer writes into the first argument.
 # Dropout is among them because a trace follows evaluation, where it hands its argument on.
 VIEWS = _spelled(
@@ -129,6 +127,7 @@ class Record:
     def is_view_of(self, base: "Record", part: tuple[int, int] | None = None) -> None:
         """Note that it shows another's memory, or, of what a call parted, one part."""
         self.base = base
+        self.trains, self.is_laid_out = base.trains, base.is_laid_out
         if base.views is None:
             base.views = []
         base.views.append(self)

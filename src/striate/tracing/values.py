@@ -75,9 +75,11 @@ def moved(value: Value, moves: dict[int, int]) -> tuple[Dependence, ...]:
 def mixed(value: Value, axes: Container[int | None]) -> tuple[Dependence, ...]:
     """Mix all indices of some axes, which stay in place."""
     old = value.axes or ()
-    if not any([axis in axes for axis, _ in old]):
+    if not any(axis in axes for axis, _ in old):
         return old
-    return tuple([Dependence(None, hull(one.intervals)) if one.axis in axes else one for one in old])
+    return tuple(
+        [Dependence(None, hull(one.intervals)) if one.axis in axes else one for one in old]
+    )
 
 
 def without(value: Value, gone: Iterable[int]) -> Value:
@@ -105,7 +107,7 @@ def broadcast(*shapes: tuple[int, ...]) -> tuple[int, ...]:
     Raises:
         UsageError: Two lengths differ and neither is 1.
     """
-    if all([shape == shapes[0] for shape in shapes]):
+    if all(shape == shapes[0] for shape in shapes):
         return shapes[0]
     longest = max(map(len, shapes))
     padded = [(1,) * (longest - len(shape)) + shape for shape in shapes]
@@ -151,4 +153,13 @@ def is_placed(value: Value, maps: Value) -> bool:
     return any(
         axis is not None and axis >= ahead and value.shape[axis - ahead] > 1
         for axis, _ in maps.axes or ()
+    )
+
+
+def lays_out(before: Value, after: Value) -> bool:
+    """Tell whether a reshape turned places of the input into features."""
+    axes = zip(before.axes or (), after.axes or (), strict=True)
+    return any(
+        old.axis is not None and before.shape[old.axis] > 1 and new.axis is None
+        for old, new in axes
     )

@@ -10,7 +10,8 @@ Connections and multiply-adds count every tap of every position, those over padd
 import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -57,6 +58,8 @@ def _along(
 
 def _each(number: Any, dims: int) -> tuple[int, ...]:
     """Spread one number, or a list of one, over all spatial axes."""
+    if type(number) is tuple and len(number) == dims:
+        return number
     if isinstance(number, tuple | list):
         return tuple(number) * dims if len(number) == 1 else tuple(number)
     return (number,) * dims
@@ -68,6 +71,40 @@ def _fitting(sizes: Sequence[int], value: Value, kernel: Sequence[int]) -> None:
             f"a window of {'×'.join(map(str, kernel))} does not fit a map of shape "
             f"{value.shape[1:]}; a larger input is needed"
         )
+
+
+class _Grid(NamedTuple):
+    """What a convolution does along each axis, and how many products it takes."""
+
+    sizes: tuple[int, ...]
+    strides: tuple[int, ...]
+    before: tuple[int, ...]
+    dilations: tuple[int, ...]
+    shape: tuple[int, ...]
+    outputs: int
+    products: int
+
+
+@lru_cache(maxsize=1024)
+def _grid(
+    shape: tuple[int, ...],
+    weight: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: Any,
+    dilation: tuple[int, ...],
+) -> _Grid:
+    units, channels, *kernel = weight
+    sizes: Sequence[int] = shape[-len(kernel) :]
+    if padding == "same":
+        before = tuple(d * (k - 1) // 2 for d, k in zip(dilation, kernel, strict=True))
+    else:
+        before = _each(0 if padding == "valid" else padding, len(kernel))
+        windows = zip(sizes, kernel, stride, before, dilation, strict=True)
+        sizes = [output_size(n, k, stride=s, padding=p, dilation=d) for n, k, s, p, d in windows]
+    shape = (*shape[: -len(kernel) - 1], units, *sizes)
+    outputs = math.prod(shape)
+    products = outputs * channels * math.prod(kernel)
+    return _Grid(tuple(sizes), stride, before, dilation, shape, outputs, products)
 
 
 def _convolution(dims: int) -> Rule:
@@ -82,28 +119,25 @@ def _convolution(dims: int) -> Rule:
     ) -> Outcome | None:
         if weight.axes is not None or (bias is not None and bias.axes is not None):
             return None
-        units, channels, *kernel = weight.shape
-        _check_channels(input, dims, channels * groups)
+        _check_channels(input, dims, weight.shape[1] * groups)
+        if type(padding) is list:
+            padding = tuple(padding)
         strides, dilations = _each(stride, dims), _each(dilation, dims)
-        sizes: Sequence[int] = input.shape[-dims:]
-        if padding == "same":
-            before = tuple(d * (k - 1) // 2 for d, k in zip(dilations, kernel, strict=True))
-        else:
-            before = _each(0 if padding == "valid" else padding, dims)
-            windows = zip(sizes, kernel, strides, before, dilations, strict=True)
-            sizes = [
-                output_size(n, k, stride=s, padding=p, dilation=d) for n, k, s, p, d in windows
-            ]
-        _fitting(sizes, input, kernel)
-
-        def follow(i: int, intervals: Intervals) -> Intervals:
-            window = {"stride": strides[i], "padding": before[i], "dilation": dilations[i]}
-            return slide(intervals, sizes[i], kernel[i], **window)
-
-        value = _spatially(input, sizes, follow, units)
-        outputs = math.prod(value.shape)
-        products = outputs * channels * math.prod(kernel)
-        return Outcome((value,), products + (bias is not None) * outputs, products)
+        grid = _grid(input.shape, weight.shape, strides, padding, dilations)
+        kernel = weight.shape[2:]
+        _fitting(grid.sizes, input, kernel)
+        start = len(input.shape) - dims
+        axes = []
+        for one in mixed(input, [start - 1]):
+            axis = one.axis
+            if axis is not None and axis >= start:
+                i = axis - start
+                window = (grid.sizes[i], kernel[i], strides[i], grid.before[i], dilations[i])
+                one = Dependence(axis, slide(one.intervals, *window))
+            axes.append(one)
+        value = Value(grid.shape, input.dtype, tuple(axes))
+        biases = 0 if bias is None else grid.outputs
+        return Outcome((value,), grid.products + biases, grid.products)
 
     return rule
 
@@ -223,9 +257,15 @@ def _adaptive_pool(dims: int, *, always_indices: bool = False) -> Rule:
         asked = zip(_each(output_size, dims), input.shape[-dims:], strict=True)
         sizes = [old if new is None else new for new, old in asked]
         value = _spatially(input, sizes, lambda i, intervals: adapt(intervals, sizes[i]))
+        rank = len(value.shape)
+        single = [axis for axis in range(rank - dims, rank) if value.shape[axis] == 1]
+        value = value._replace(axes=mixed(value, single))
+        # The windows follow the size of the map, not its places.
+        placed = any(axis is not None for axis, _ in value.axes or ())
         if always_indices or return_indices:
-            return Outcome((value, value._replace(dtype=torch.int64)), is_tuple=True)
-        return Outcome((value,))
+            places = value._replace(dtype=torch.int64)
+            return Outcome((value, places), is_tuple=True, is_placed=placed)
+        return Outcome((value,), is_placed=placed)
 
     return rule
 
