@@ -46,10 +46,11 @@ TESTED_BY = {
     "tracing/__init__": ["test_tracing"],
     "tracing/keeping": ["test_tracing_readings"],
     "tracing/knowledge": ["test_tracing_recorder"],
-    "tracing/layers": ["test_tracing"],
+    "tracing/layers": ["test_tracing_layers"],
     "tracing/pointwise": ["test_tracing_pointwise"],
     "tracing/readings": ["test_tracing_readings"],
     "tracing/recorder": ["test_tracing_recorder"],
+    "tracing/resizing": ["test_tracing_windows"],
     "tracing/shapes": ["test_tracing_shapes"],
     "tracing/sizes": ["test_tracing_sizes"],
     "tracing/tensors": ["test_tracing_tensors"],
@@ -57,7 +58,9 @@ TESTED_BY = {
     "tracing/windows": ["test_tracing_windows"],
 }
 # Tests of more than one file.
-OF_THE_WHOLE = {"test_architecture", "test_crashes", "test_docs", "test_packaging"}
+OF_THE_WHOLE = {
+    *("test_architecture", "test_crashes", "test_docs", "test_packaging", "test_tracing_random"),
+}
 
 BANNED_NAMES = {
     *("util", "utils", "helper", "helpers", "common", "core", "base", "manager", "managers"),

@@ -23,6 +23,7 @@ from striate.tracing.layers import Layer
 from striate.tracing.pointwise import IN_PLACE, POINTWISE
 from striate.tracing.readings import alignment, halo, most_alive
 from striate.tracing.recorder import Recorder
+from striate.tracing.resizing import RESIZING
 from striate.tracing.shapes import SHAPES
 from striate.tracing.tensors import tensors_in
 from striate.tracing.values import Dependence, Value
@@ -30,7 +31,7 @@ from striate.tracing.windows import WINDOWS
 
 __all__ = ["Layer", "Trace", "trace"]
 
-RULES = {**POINTWISE, **SHAPES, **WINDOWS}
+RULES = {**POINTWISE, **RESIZING, **SHAPES, **WINDOWS}
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class Trace:
             has: classifiers for training alone, for example.
         position_dependent: Names of the layers that treat places of the input differently: a
             weight for each place, a table of positions, a linear layer over flattened maps.
+        cut: Names of the layers whose windows leave rows or columns at the far end unread; what
+            is between windows is not meant.
         input_bytes: Memory of one example.
         training_bytes: Memory of the maps that autograd keeps for the way back, for one example,
             each once: what weights multiply, what normalisation and pooling read, what most
@@ -71,6 +74,7 @@ class Trace:
     outputs: tuple[int, ...] = field(repr=False)
     unused: dict[str, int]
     position_dependent: tuple[str, ...]
+    cut: tuple[str, ...]
     input_bytes: int
     training_bytes: int
 
@@ -114,6 +118,7 @@ class Trace:
             "unused": self.unused,
             "unknown": list(self.unknown),
             "position_dependent": list(self.position_dependent),
+            "cut": list(self.cut),
             "alignment": list(self.alignment),
             "halo": [one if one is None else list(one) for one in self.halo],
             "layers": [
@@ -199,6 +204,7 @@ def trace(network: nn.Module, input_shape: Sequence[int]) -> Trace:
         outputs=recorder.knowledge.makers(tensors),
         unused=_unused(modules, recorder.uncounted),
         position_dependent=tuple(recorder.placed),
+        cut=tuple(recorder.cut),
         input_bytes=math.prod(image.shape) * image.dtype.itemsize,
         training_bytes=sum(storage.bytes for storage in recorder.kept.values()),
     )

@@ -82,6 +82,7 @@ class Recorder(TorchFunctionMode):
         layers: The layers that have run, in their order.
         unknown: Names of the layers that could not be followed, as keys.
         placed: Names of the layers that treat places of the input differently, as keys.
+        cut: Names of the layers that leave the far end of a map unread, as keys.
         kept: The memory that autograd keeps for the way back, by id.
         uncounted: Of each parameter of the network, by id, how many trainable values it has, and
             0 once a layer has used it.
@@ -98,6 +99,7 @@ class Recorder(TorchFunctionMode):
         self.layers: list[Layer] = []
         self.unknown: dict[str, None] = {}
         self.placed: dict[str, None] = {}
+        self.cut: dict[str, None] = {}
         self.kept: dict[int, Storage] = {}
         self._network = network
         self._rules = rules
@@ -346,6 +348,8 @@ class Recorder(TorchFunctionMode):
         for record in given:
             goes_back = goes_back or record.trains
             laid_out = laid_out or record.is_laid_out
+        if outcome is not None and outcome.is_cut:
+            self.cut[name] = None
         if outcome is None:
             self.unknown[name] = None
         elif outcome.is_placed or (laid_out and outcome.multiply_adds):

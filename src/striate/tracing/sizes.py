@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from torch import nn
@@ -14,17 +15,24 @@ class LegalSizes(NamedTuple):
     """The sides of input that a network accepts.
 
     Attributes:
-        sides: Those accepted, ascending [pixels].
-        least: The smallest side that was tried.
+        least: The smallest side that was tried [pixels].
         most: The largest side that was tried.
-        rule: What the accepted ones have in common, in a few words; beyond ``most`` it is a
-            continuation, not a finding.
+        accepted: The sides at which the network runs, ascending.
+        whole: Those of them at which every window of every layer also reaches the far end of its
+            map, so that no row or column is dropped on the way.
     """
 
-    sides: tuple[int, ...]
     least: int
     most: int
-    rule: str
+    accepted: tuple[int, ...]
+    whole: tuple[int, ...]
+
+    def __str__(self) -> str:
+        """Say what the sides have in common; beyond ``most`` that is a continuation."""
+        rule = _rule(self.accepted, self.least, self.most)
+        if self.whole == self.accepted:
+            return rule
+        return f"{rule}; without a dropped row or column {_rule(self.whole, self.least, self.most)}"
 
 
 def legal_sizes(
@@ -45,8 +53,9 @@ def legal_sizes(
         UsageError: The range is empty, or the input has no spatial axes.
 
     Example:
-        >>> legal_sizes(nn.Sequential(nn.Conv2d(1, 2, 5, 2)), (1, 9, 9), most=20).rule
-        'any from 5'
+        >>> halves = nn.Sequential(nn.Conv2d(1, 2, 3), nn.MaxPool2d(2))
+        >>> print(legal_sizes(halves, (1, 9, 9), most=20))
+        any from 4; without a dropped row or column 2k, from 4
     """
     channels, *axes = input_shape
     if not axes or not 1 <= least <= most:
@@ -54,20 +63,12 @@ def legal_sizes(
             f"sides {least} to {most} of an input {tuple(input_shape)}: a range from 1 on and "
             "an input with channels and at least one spatial axis are needed"
         )
-    sides = tuple(
-        side
-        for side in range(least, most + 1)
-        if _accepts(network, (channels, *(side for _ in axes)))
-    )
-    return LegalSizes(sides, least, most, _rule(sides, least, most))
-
-
-def _accepts(network: nn.Module, shape: tuple[int, ...]) -> bool:
-    try:
-        trace(network, shape)
-    except (ValueError, RuntimeError, AssertionError):
-        return False
-    return True
+    cut: dict[int, bool] = {}
+    for side in range(least, most + 1):
+        # What a network raises at a size that it does not accept is its own choice.
+        with suppress(ValueError, RuntimeError, AssertionError):
+            cut[side] = bool(trace(network, (channels, *(side for _ in axes))).cut)
+    return LegalSizes(least, most, tuple(cut), tuple(side for side in cut if not cut[side]))
 
 
 def _rule(sides: Sequence[int], least: int, most: int) -> str:
@@ -78,7 +79,7 @@ def _rule(sides: Sequence[int], least: int, most: int) -> str:
     steps = {after - before for before, after in itertools.pairwise(sides)}
     if not steps:
         return f"exactly {first}" if first < most else f"{first}, the largest side tried"
-    if len(steps) > 1 or len(sides) < 3:
+    if len(steps) > 1 or (len(sides) < 3 and steps != {1}):
         listed = ", ".join(map(str, sides[:6]))
         return f"{listed}, … up to {last}" if len(sides) > 6 else listed
     step = steps.pop()

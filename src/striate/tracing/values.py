@@ -1,6 +1,6 @@
 """What the trace knows of a tensor without its numbers, and what rules on functions answer."""
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 from functools import reduce
 from typing import Any, NamedTuple
 
@@ -48,6 +48,7 @@ class Outcome(NamedTuple):
         multiply_adds: Products among them.
         is_tuple: Whether the results come as a tuple.
         is_placed: Whether it treats different places of a map by different constants.
+        is_cut: Whether no window reaches the far end of a map, so that indices there are unread.
     """
 
     values: tuple[Value, ...]
@@ -55,6 +56,7 @@ class Outcome(NamedTuple):
     multiply_adds: int = 0
     is_tuple: bool = False
     is_placed: bool = False
+    is_cut: bool = False
 
 
 Rule = Callable[..., Outcome | None]  # None: not known in this form
@@ -80,6 +82,48 @@ def mixed(value: Value, axes: Container[int | None]) -> tuple[Dependence, ...]:
     return tuple(
         [Dependence(None, hull(one.intervals)) if one.axis in axes else one for one in old]
     )
+
+
+def spatially(
+    value: Value,
+    sizes: Sequence[int],
+    follow: Callable[[int, Intervals], Intervals],
+    units: int | None = None,
+) -> Value:
+    """Send the last axes through ``follow(i, intervals)``; ``units`` mix all channels."""
+    if min(sizes) < 1:
+        raise UsageError(f"nothing would be left of a map of shape {value.shape[1:]}")
+    start = len(value.shape) - len(sizes)
+    shape = (*value.shape[:start], *sizes)
+    axes = (value.axes if units is None else mixed(value, [start - 1])) or ()
+    if units is not None:
+        shape = (*value.shape[: start - 1], units, *sizes)
+    return Value(
+        shape,
+        value.dtype,
+        tuple(
+            [
+                one if one[0] is None or one[0] < start else _along(one, follow, start)
+                for one in axes
+            ]
+        ),
+    )
+
+
+def _along(
+    one: Dependence, follow: Callable[[int, Intervals], Intervals], start: int
+) -> Dependence:
+    axis = one.axis or 0
+    return Dependence(axis, follow(axis - start, one.intervals))
+
+
+def each(number: Any, dims: int) -> tuple[int, ...]:
+    """Spread one number, or a list of one, over all spatial axes."""
+    if type(number) is tuple and len(number) == dims:
+        return number
+    if isinstance(number, tuple | list):
+        return tuple(number) * dims if len(number) == 1 else tuple(number)
+    return (number,) * dims
 
 
 def without(value: Value, gone: Iterable[int]) -> Value:

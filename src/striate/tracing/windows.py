@@ -1,4 +1,4 @@
-"""What convolutions, pooling, padding and resizing do to shapes and dependence.
+"""What convolutions, linear layers and pooling do to shapes and dependence.
 
 A rule takes the arguments of a torch function, tensors replaced by ``Value``, and answers with
 an ``Outcome``, or with None where it does not know the arguments. ``WINDOWS`` maps the functions
@@ -9,60 +9,16 @@ Connections and multiply-adds count every tap of every position, those over padd
 
 import math
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch.nn import functional as F
 
 from striate.errors import UsageError
 from striate.geometry import output_size, transposed_size
-from striate.intervals import Indices, Intervals, adapt, compose, pick, slide, slide_transposed
-from striate.tracing.values import Dependence, Outcome, Rule, Value, mixed
-
-
-def _spatially(
-    value: Value,
-    sizes: Sequence[int],
-    follow: Callable[[int, Intervals], Intervals],
-    units: int | None = None,
-) -> Value:
-    """Send the last axes through ``follow(i, intervals)``; ``units`` mix all channels."""
-    if min(sizes) < 1:
-        raise UsageError(f"nothing would be left of a map of shape {value.shape[1:]}")
-    start = len(value.shape) - len(sizes)
-    shape = (*value.shape[:start], *sizes)
-    axes = (value.axes if units is None else mixed(value, [start - 1])) or ()
-    if units is not None:
-        shape = (*value.shape[: start - 1], units, *sizes)
-    return Value(
-        shape,
-        value.dtype,
-        tuple(
-            [
-                one if one[0] is None or one[0] < start else _along(one, follow, start)
-                for one in axes
-            ]
-        ),
-    )
-
-
-def _along(
-    one: Dependence, follow: Callable[[int, Intervals], Intervals], start: int
-) -> Dependence:
-    axis = one.axis or 0
-    return Dependence(axis, follow(axis - start, one.intervals))
-
-
-def _each(number: Any, dims: int) -> tuple[int, ...]:
-    """Spread one number, or a list of one, over all spatial axes."""
-    if type(number) is tuple and len(number) == dims:
-        return number
-    if isinstance(number, tuple | list):
-        return tuple(number) * dims if len(number) == 1 else tuple(number)
-    return (number,) * dims
+from striate.intervals import Intervals, adapt, slide, slide_transposed
+from striate.tracing.values import Dependence, Outcome, Rule, Value, each, mixed, spatially
 
 
 def _fitting(sizes: Sequence[int], value: Value, kernel: Sequence[int]) -> None:
@@ -83,6 +39,7 @@ class _Grid(NamedTuple):
     shape: tuple[int, ...]
     outputs: int
     products: int
+    is_cut: bool
 
 
 @lru_cache(maxsize=1024)
@@ -95,16 +52,25 @@ def _grid(
 ) -> _Grid:
     units, channels, *kernel = weight
     sizes: Sequence[int] = shape[-len(kernel) :]
+    old = sizes
     if padding == "same":
         before = tuple(d * (k - 1) // 2 for d, k in zip(dilation, kernel, strict=True))
     else:
-        before = _each(0 if padding == "valid" else padding, len(kernel))
+        before = each(0 if padding == "valid" else padding, len(kernel))
         windows = zip(sizes, kernel, stride, before, dilation, strict=True)
         sizes = [output_size(n, k, stride=s, padding=p, dilation=d) for n, k, s, p, d in windows]
     shape = (*shape[: -len(kernel) - 1], units, *sizes)
     outputs = math.prod(shape)
     products = outputs * channels * math.prod(kernel)
-    return _Grid(tuple(sizes), stride, before, dilation, shape, outputs, products)
+    places = zip(old, sizes, kernel, stride, before, dilation, strict=True)
+    cut = any(_is_cut(*place) for place in places)
+    return _Grid(tuple(sizes), stride, before, dilation, shape, outputs, products, cut)
+
+
+def _is_cut(old: int, new: int, kernel: int, stride: int, padding: int, dilation: int) -> bool:
+    """Tell whether indices at the far end are in no window, other than between windows."""
+    reach = dilation * (kernel - 1) + 1
+    return reach >= stride and (new - 1) * stride - padding + reach < old
 
 
 def _convolution(dims: int) -> Rule:
@@ -122,7 +88,7 @@ def _convolution(dims: int) -> Rule:
         _check_channels(input, dims, weight.shape[1] * groups)
         if type(padding) is list:
             padding = tuple(padding)
-        strides, dilations = _each(stride, dims), _each(dilation, dims)
+        strides, dilations = each(stride, dims), each(dilation, dims)
         grid = _grid(input.shape, weight.shape, strides, padding, dilations)
         kernel = weight.shape[2:]
         _fitting(grid.sizes, input, kernel)
@@ -137,7 +103,7 @@ def _convolution(dims: int) -> Rule:
             axes.append(one)
         value = Value(grid.shape, input.dtype, tuple(axes))
         biases = 0 if bias is None else grid.outputs
-        return Outcome((value,), grid.products + biases, grid.products)
+        return Outcome((value,), grid.products + biases, grid.products, is_cut=grid.is_cut)
 
     return rule
 
@@ -157,8 +123,8 @@ def _transposed_convolution(dims: int) -> Rule:
             return None
         channels, units, *kernel = weight.shape
         _check_channels(input, dims, channels)
-        strides, before = _each(stride, dims), _each(padding, dims)
-        after, dilations = _each(output_padding, dims), _each(dilation, dims)
+        strides, before = each(stride, dims), each(padding, dims)
+        after, dilations = each(output_padding, dims), each(dilation, dims)
         windows = zip(input.shape[-dims:], kernel, strides, before, after, dilations, strict=True)
         sizes = [
             transposed_size(n, k, stride=s, padding=p, output_padding=o, dilation=d)
@@ -170,7 +136,7 @@ def _transposed_convolution(dims: int) -> Rule:
             window = {"stride": strides[i], "padding": before[i], "dilation": dilations[i]}
             return slide_transposed(intervals, sizes[i], kernel[i], **window)
 
-        value = _spatially(input, sizes, follow, units * groups)
+        value = spatially(input, sizes, follow, units * groups)
         products = math.prod(input.shape) * units * math.prod(kernel)
         return Outcome((value,), products + (bias is not None) * math.prod(value.shape), products)
 
@@ -198,10 +164,12 @@ def _linear(input: Value, weight: Value, bias: Value | None = None) -> Outcome |
     return Outcome((value,), connections, products, is_placed=placed)
 
 
-def _pool(input: Value, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: bool) -> Value:
+def _pool(
+    input: Value, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: bool
+) -> tuple[Value, bool]:
     dims = len(kernel)
-    strides = kernel if stride is None or stride == [] else _each(stride, dims)
-    paddings, dilations = _each(padding, dims), _each(dilation, dims)
+    strides = kernel if stride is None or stride == [] else each(stride, dims)
+    paddings, dilations = each(padding, dims), each(dilation, dims)
     windows = list(zip(kernel, strides, paddings, dilations, strict=True))
     sizes = [
         output_size(n, k, stride=s, padding=p, dilation=d, ceil=ceil)
@@ -213,7 +181,9 @@ def _pool(input: Value, kernel: Any, stride: Any, padding: Any, dilation: Any, c
         k, s, p, d = windows[i]
         return slide(intervals, sizes[i], k, stride=s, padding=p, dilation=d)
 
-    return _spatially(input, sizes, follow)
+    old = input.shape[-dims:]
+    cut = any(_is_cut(n, m, *w) for n, m, w in zip(old, sizes, windows, strict=True))
+    return spatially(input, sizes, follow), cut
 
 
 def _max_pool(dims: int, *, always_indices: bool = False) -> Rule:
@@ -226,12 +196,12 @@ def _max_pool(dims: int, *, always_indices: bool = False) -> Rule:
         ceil_mode: bool = False,
         return_indices: bool = False,
     ) -> Outcome:
-        kernel = _each(kernel_size, dims)
-        value = _pool(input, kernel, stride, padding, dilation, ceil_mode)
-        indices = value._replace(dtype=torch.int64)
+        kernel = each(kernel_size, dims)
+        value, cut = _pool(input, kernel, stride, padding, dilation, ceil_mode)
         if always_indices or return_indices:
-            return Outcome((value, indices), is_tuple=True)
-        return Outcome((value,))
+            indices = value._replace(dtype=torch.int64)
+            return Outcome((value, indices), is_tuple=True, is_cut=cut)
+        return Outcome((value,), is_cut=cut)
 
     return rule
 
@@ -246,17 +216,18 @@ def _average_pool(dims: int) -> Rule:
         count_include_pad: bool = True,
         divisor_override: int | None = None,
     ) -> Outcome:
-        kernel = _each(kernel_size, dims)
-        return Outcome((_pool(input, kernel, stride, padding, 1, ceil_mode),))
+        kernel = each(kernel_size, dims)
+        value, cut = _pool(input, kernel, stride, padding, 1, ceil_mode)
+        return Outcome((value,), is_cut=cut)
 
     return rule
 
 
 def _adaptive_pool(dims: int, *, always_indices: bool = False) -> Rule:
     def rule(input: Value, output_size: Any, return_indices: bool = False) -> Outcome:
-        asked = zip(_each(output_size, dims), input.shape[-dims:], strict=True)
+        asked = zip(each(output_size, dims), input.shape[-dims:], strict=True)
         sizes = [old if new is None else new for new, old in asked]
-        value = _spatially(input, sizes, lambda i, intervals: adapt(intervals, sizes[i]))
+        value = spatially(input, sizes, lambda i, intervals: adapt(intervals, sizes[i]))
         rank = len(value.shape)
         single = [axis for axis in range(rank - dims, rank) if value.shape[axis] == 1]
         value = value._replace(axes=mixed(value, single))
@@ -270,113 +241,9 @@ def _adaptive_pool(dims: int, *, always_indices: bool = False) -> Rule:
     return rule
 
 
-def _pad(
-    input: Value, pad: Sequence[int], mode: str = "constant", value: float | None = None
-) -> Outcome | None:
-    dims = len(pad) // 2
-    before, after = pad[-2::-2], pad[::-2]
-    old = input.shape[-dims:]
-    sizes = [b + n + a for b, n, a in zip(before, old, after, strict=True)]
-    reach = [max(b, a) for b, a in zip(before, after, strict=True)]
-    spare = {"constant": math.inf, "replicate": math.inf, "circular": 0, "reflect": -1}
-    if mode not in spare:
-        return None
-    if any(longest > n + spare[mode] for longest, n in zip(reach, old, strict=True)):
-        raise UsageError(f"a map of shape {input.shape[1:]} is too small for {mode} by {reach}")
-
-    def follow(i: int, intervals: Intervals) -> Intervals:
-        def inside(new: Indices) -> Indices:
-            place = new - before[i]
-            if mode == "circular":
-                return place % old[i]
-            if mode == "replicate":
-                return np.clip(place, 0, old[i] - 1)
-            turn = max(2 * old[i] - 2, 1)  # reflect: forth and back without the ends
-            return np.minimum(place % turn, -place % turn)
-
-        if before[i] == after[i] == 0:
-            return intervals
-        if mode == "constant":
-            return pick(intervals, sizes[i], start=-before[i])
-        return compose(intervals, sizes[i], inside, Fraction(1))
-
-    return Outcome((_spatially(input, sizes, follow),))
-
-
-def _resample(
-    intervals: Intervals, size: int, scale: Fraction, offset: Fraction, around: int = 0
-) -> Intervals:
-    """Follow an interpolation whose output i lies at ``offset + scale * i`` of what it reads.
-
-    It reads the indices on both sides of that place, one alone where the place is an index,
-    and ``around`` more on each side: 0 linear, 1 cubic.
-    """
-    unit = math.lcm(scale.denominator, offset.denominator)
-    step, start = int(scale * unit), int(offset * unit)
-
-    def taps(new: Indices) -> Indices:
-        place = new * step + start
-        return np.concatenate([place // unit - around, -(-place // unit) + around], axis=1)
-
-    return compose(intervals, size, taps, scale, regular=True)
-
-
-def _nearest(intervals: Intervals, size: int, scale: Fraction, offset: float = 0) -> Intervals:
-    """Follow the copying of neighbours: output i reads floor((i + offset) * scale).
-
-    The product is rounded to single precision, as PyTorch does it.
-    """
-    ratio = np.float32(float(scale))
-    return compose(
-        intervals,
-        size,
-        lambda new: np.floor((new + offset).astype(np.float32) * ratio).astype(np.int64),
-        scale,
-        regular=Fraction(float(ratio)) == scale,  # no rounding in the product
-    )
-
-
-def _interpolate(
-    input: Value,
-    size: Any = None,
-    scale_factor: Any = None,
-    mode: str = "nearest",
-    align_corners: bool | None = None,
-    recompute_scale_factor: bool | None = None,
-    antialias: bool = False,
-) -> Outcome | None:
-    dims = len(input.shape) - 2
-    old = input.shape[2:]
-    if antialias:
-        return None
-    if size is None:
-        factors = _each(scale_factor, dims)
-        sizes = [math.floor(n * factor) for n, factor in zip(old, factors, strict=True)]
-        scales = [1 / Fraction(str(factor)) for factor in factors]
-    else:
-        sizes = list(_each(size, dims))
-    if size is not None or recompute_scale_factor:
-        scales = [Fraction(n, m) for n, m in zip(old, sizes, strict=True)]
-
-    def follow(i: int, intervals: Intervals) -> Intervals:
-        if mode == "area":
-            return adapt(intervals, sizes[i])
-        if mode in ("nearest", "nearest-exact"):
-            return _nearest(intervals, sizes[i], scales[i], 0 if mode == "nearest" else 0.5)
-        around = 1 if mode == "bicubic" else 0
-        if align_corners:
-            scale = Fraction(old[i] - 1, max(sizes[i] - 1, 1))
-            return _resample(intervals, sizes[i], scale, Fraction(0), around)
-        return _resample(intervals, sizes[i], scales[i], (scales[i] - 1) / 2, around)
-
-    return Outcome((_spatially(input, sizes, follow),))
-
-
 def _windows() -> dict[Callable[..., Any], Rule]:
     rules: dict[Callable[..., Any], Rule] = {
         F.linear: _linear,
-        F.pad: _pad,
-        F.interpolate: _interpolate,
     }
     for dims in (1, 2, 3):
         # torch's own function of this name answers with indices, always.
