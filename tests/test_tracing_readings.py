@@ -81,6 +81,9 @@ KEEPING = {
     "interpolation": lambda: behind(nn.Upsample(scale_factor=2)),
     "maximum": lambda: function(lambda x: torch.maximum(x, x.flip(2))),
     "linear": lambda: nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(210, 5), nn.Tanh()),
+    "frozen linear": lambda: behind(
+        Calling(lambda x: 2 * x), nn.Linear(12, 5).requires_grad_(False), nn.Conv2d(8, 8, 1)
+    ),
     "first layers of no weight": lambda: nn.Sequential(nn.Sigmoid(), nn.MaxPool2d(2), behind()),
     "frozen on the way": lambda: behind(
         *(nn.Tanh(), nn.Conv2d(8, 8, 3).requires_grad_(False), nn.BatchNorm2d(8)),

@@ -17,11 +17,9 @@ from striate.tracing.tensors import Record, Storage
 # What a call keeps: (what it reads and depends on, its result, whether its constants train).
 Keeping = Callable[[Sequence[Record], Record, bool], list[Storage]]
 
-# The map that weights multiply, if they train.
-_WEIGHTED = """
-    conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear
-"""
+_WEIGHTED = "linear"  # the map that weights multiply, if they train
 _INPUT = """
+    conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d
     leaky_relu silu gelu mish softplus hardswish hardsigmoid hardtanh relu6 elu celu selu logsigmoid
     hardshrink softshrink threshold log log1p abs square sin cos erf pow clamp clamp_min clamp_max
     prelu avg_pool1d avg_pool2d avg_pool3d batch_norm instance_norm group_norm layer_norm
