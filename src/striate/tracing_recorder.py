@@ -16,6 +16,7 @@ from striate.intervals import (
     Outcome,
     Rule,
     Value,
+    Window,
     inputs,
     largest_field,
     moved,
@@ -41,6 +42,7 @@ class Layer:
         receptive_field: For each spatial axis of the input, the longest extent that one output
             depends on, the border not clipping it [input pixels].
         dependence: For each spatial axis of the input, which interval each output depends on.
+        window: What it slides over its input; None if nothing, or more than one.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Layer:
     multiply_adds: int
     receptive_field: tuple[int, ...]
     dependence: tuple[Dependence, ...] = field(repr=False)
+    window: Window | None
 
 
 def tensors_in(tree: Any) -> list[Tensor]:
@@ -122,6 +125,7 @@ class _Call:
     counts: Callable[[tuple[int, ...]], tuple[int, int]] | None = None
     connections: int = 0
     multiply_adds: int = 0
+    windows: list[Window] = field(default_factory=list)
 
 
 class Recorder(TorchFunctionMode):
@@ -235,6 +239,7 @@ class Recorder(TorchFunctionMode):
                 multiply_adds=call.multiply_adds,
                 receptive_field=tuple(largest_field(intervals) for _, intervals in axes),
                 dependence=axes,
+                window=call.windows[0] if len(call.windows) == 1 else None,
             )
         )
 
@@ -262,6 +267,7 @@ class Recorder(TorchFunctionMode):
                 result, values = self._answer(func, args, outcome)
                 call.connections += outcome.connections
                 call.multiply_adds += outcome.multiply_adds
+                call.windows += [outcome.window] if outcome.window else []
         except UsageError as error:
             raise UsageError(f"{call.name} ({call.kind}): {error}") from error
         if values:
