@@ -15,7 +15,7 @@ CHECKED = [*SOURCES, *TESTS, *sorted((ROOT / "benchmarks").glob("*.py"))]
 
 # From the ground up. A room may import from the floors below its own, and from nothing else.
 FLOORS = [
-    {"errors", "files", "geometry", "intervals", "interruption", "lettering"},
+    {"errors", "files", "geometry", "intervals", "interruption", "lettering", "tracing_tensors"},
     {
         *("randomness", "layers", "recipes", "preparation", "figures", "decoding", "losses"),
         *("metrics", "devices", "display"),
