@@ -84,7 +84,7 @@ def draw_graph(picture: Picture, trace: Trace, steps: Sequence[Step], title: str
             y += block.height
         entry = (center, y)
         x += right - left + _GUTTER
-    _write_title(picture, title, caption(trace, most))
+    picture.head(title, caption(trace, most))
 
 
 def _block(steps: Sequence[Step], fold: Fold, most: Usual) -> _Block:
@@ -299,12 +299,3 @@ def _continue(picture: Picture, end: Point, start: Point, gutter: float) -> None
     (x0, y0), (x1, y1) = end, start
     around = [(x0, y0 + 16), (gutter, y0 + 16), (gutter, y1 - 16), (x1, y1 - 16)]
     picture.line([end, *around, start], "line", round_by=8)
-
-
-def _write_title(picture: Picture, title: str, lines: Sequence[str]) -> None:
-    bounds = picture.bounds or Box(0, 0, 0, 0)
-    rows = [row for line in lines for row in wrap(line, 96)]
-    y = bounds.top - 30 - 17 * (len(rows) - 1)
-    picture.text((bounds.left, y - 22), title, 18, anchor="start", kind="ink bold")
-    for row, text in enumerate(rows):
-        picture.text((bounds.left, y + 17 * row), text, 12, anchor="start", kind="quiet")

@@ -56,7 +56,8 @@ def lay_out(inputs: Mapping[int, Sequence[int]], widths: Mapping[int, float], ga
     graph.center()
     for sweep in range(2 * _SWEEPS):
         graph.spread(gap, downwards=sweep % 2 == 0)
-    graph.straighten(gap)
+    for _ in range(_SWEEPS):
+        graph.straighten(gap)
     return Layout(
         graph.rows,
         {box: round(graph.place[box, -1], 3) for box in inputs},

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from html import escape
 from itertools import pairwise
 from math import hypot
+from textwrap import wrap
 from typing import NamedTuple
 
 from striate.errors import UsageError
-from striate.lettering import legal
+from striate.lettering import legal, shorten
 
 Point = tuple[float, float]
 
@@ -41,7 +42,9 @@ _PAINT = (
     ("merge", "stroke", "#8a6a00", "#e2c44a"),
     ("other", "fill", "#eceff2", "#2b323b"),
     ("other", "stroke", "#57606a", "#a3acb8"),
-    ("window", "stroke", "#b4400a", "#ffa05c"),
+    ("window", "stroke", "#1c2128", "#e6e9ee"),
+    ("window-line", "stroke", "#57606a", "#a3acb8"),
+    ("window-unit", "fill", "#1c2128", "#e6e9ee"),
 )
 
 # Widths of characters in DejaVu Sans [hundredths of the font size], rounded up; it is the widest
@@ -66,6 +69,7 @@ _WIDTHS = {
     )
     for character in characters
 }
+_MOST_IN_A_LINE, _MOST_IN_A_TITLE = 96, 60  # characters
 _WIDEST = 1.3  # of any other character; emoji are that wide
 _BOLDER = 1.15
 
@@ -165,6 +169,17 @@ class Picture:
         }[direction]
         self.polygon([place, *corners], kind)
 
+    def head(self, title: str, lines: Sequence[str]) -> None:
+        """Write a title and some lines over all that has been drawn."""
+        bounds = self.bounds or Box(0, 0, 0, 0)
+        rows = [row for line in lines for row in wrap(line, _MOST_IN_A_LINE)]
+        y = bounds.top - 30 - 17 * (len(rows) - 1)
+        name = shorten(" ".join(title.split()), _MOST_IN_A_TITLE)
+        self.text((bounds.left, y - 22), name, 18, anchor="start", kind="ink bold")
+        for row, text in enumerate(rows):
+            place = (bounds.left, y + 17 * row)
+            self.text(place, text, 12, anchor="start", kind="quiet")
+
     def begin(self, tooltip: str) -> None:
         """Begin a group of elements that tells more when the pointer rests on it."""
         self.parts.append(f"<g><title>{escape(legal(tooltip), quote=False)}</title>")
@@ -261,6 +276,9 @@ def _style(theme: str) -> str:
         ".striate-drawing .bold { font-weight: 600 }\n"
         ".striate-drawing .faint { stroke-width: 0.8 }\n"
         ".striate-drawing .skip { stroke-width: 1.4 }\n"
+        ".striate-drawing .window { fill: none; stroke-width: 1.2 }\n"
+        ".striate-drawing .window-line { stroke-width: 0.8 }\n"
+        ".striate-drawing path { stroke-linejoin: round }\n"
         ".striate-drawing .frame { fill: none; stroke-dasharray: 5 4 }\n"
     )
     if theme == "auto":
