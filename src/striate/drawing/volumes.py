@@ -131,7 +131,9 @@ def _cuboid(
     ]
 
 
-def _centered(polygons: Sequence[tuple[Point, ...]], face: tuple[Point, Point, Point]) -> Volume:
+def _centered(
+    polygons: Sequence[tuple[Point, ...]], face: tuple[Point, Point, Point], unit: Point
+) -> Volume:
     xs = [x for polygon in polygons for x, _ in polygon]
     ys = [y for polygon in polygons for _, y in polygon]
     dx, dy = (min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2
