@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import ceil
 
 from striate.drawing.steps import Step, spaced
 from striate.drawing.svg import Picture, Point, text_width
@@ -15,7 +16,7 @@ _SIZE, _SMALL = 12.0, 11.0  # of the text [units of the view box]
 _GAP = 46.0  # between blocks
 _BETWEEN = 10.0  # between repeats of a block, and between texts
 _MOST_REPEATS = 3  # drawn; more are counted
-_WIDEST = 1500.0  # of a row
+_WIDEST = 1300.0  # of a row
 _TOWERS_APART = 26.0
 
 
@@ -102,7 +103,9 @@ def draw_blocks(picture: Picture, trace: Trace, steps: Sequence[Step], title: st
         half = max(block.height for block in row) / 2
         y += half + 44
         if end is not None:
-            _lead_on(picture, end, (places[0] - row[0].width / 2 - 4, y), y - half - 58)
+            left = min(0.0, places[0] - row[0].width / 2) - 12
+            start = (places[0] - row[0].width / 2 - 4, y)
+            _lead_on(picture, end, start, (left, y - half - 58))
         for i, block in enumerate(row):
             before = (row[i - 1], places[i - 1]) if i else None
             _draw(picture, block, (places[i], y))
@@ -118,6 +121,8 @@ def draw_blocks(picture: Picture, trace: Trace, steps: Sequence[Step], title: st
 def _blocks(steps: Sequence[Step]) -> list[_Block]:
     scale = scale_of([(step.channels, *step.sides) for step in steps])
     towers = _towers(steps)
+    names = [name for name in map(_paper_name, (step.name for step in steps)) if name]
+    named = len(set(names)) == len(names)
     blocks = []
     first = 0
     for run in runs(steps):
@@ -130,7 +135,7 @@ def _blocks(steps: Sequence[Step]) -> list[_Block]:
                 reads=(reads.channels, *reads.sides) if reads else (),
                 volume=volume_of(shape, scale),
                 towers=both,
-                above=_above(run, last=first + len(run) == len(steps)),
+                above=_above(run, named=named, last=first + len(run) == len(steps)),
                 below=_below(run, (reads.channels, *reads.sides) if reads else ()),
             )
         )
@@ -146,18 +151,25 @@ def _towers(steps: Sequence[Step]) -> list[int]:
         halves = step.kind == "convolution" and step.window is not None and step.window.groups == 2
         if halves and step.channels > 2:
             towers[i] = 2
-        if (halves or (step.kind.endswith("pooling") and towers[i] == 2)) and i > 1:
+        if (halves or (_pools(step) and towers[i] == 2)) and i > 1:
             towers[i - 1] = 2
+    for i, step in enumerate(steps):
+        if _pools(step) and towers[i - 1] == 2:
+            towers[i] = 2
     return towers
 
 
-def _above(run: Sequence[Step], *, last: bool) -> tuple[str, ...]:
+def _pools(step: Step) -> bool:
+    return step.kind in ("max pooling", "average pooling", "subsampling")
+
+
+def _above(run: Sequence[Step], *, named: bool, last: bool) -> tuple[str, ...]:
     step = run[0]
     shape = (step.channels, *step.sides)
     size = f"{step.channels:,}@{by(step.sides)}" if is_map(shape) else f"{step.channels:,}"
     if step.kind == "input":
         return "input", size
-    name = _paper_name(step.name) if len(run) == 1 else ""
+    name = _paper_name(step.name) if named and len(run) == 1 else ""
     if last and name in ("", "output"):
         return "output", size
     if re.fullmatch(r"[A-Z]\d+", name):
@@ -208,17 +220,13 @@ def _operation(step: Step, reads: tuple[int, ...]) -> str:
 
 def _rows(blocks: Sequence[_Block]) -> list[list[_Block]]:
     """Break the blocks into rows of about the same width."""
-    width = sum(block.width + _GAP for block in blocks) * 1.25
-    number = max(1, round(width / _WIDEST + 0.35))
-    rows: list[list[_Block]] = [[]]
-    filled = 0.0
-    for block in blocks:
-        if filled > width / number and len(rows) < number:
-            rows.append([])
-            filled = 0.0
-        rows[-1].append(block)
-        filled += (block.width + _GAP) * 1.25
-    return rows
+    places = _places(blocks)
+    width = places[-1] + blocks[-1].width / 2
+    number = ceil(width / _WIDEST)
+    rows: list[list[_Block]] = [[] for _ in range(number)]
+    for block, place in zip(blocks, places, strict=True):
+        rows[min(int(place / width * number), number - 1)].append(block)
+    return [row for row in rows if row]
 
 
 def _places(row: Sequence[_Block]) -> list[float]:
@@ -280,10 +288,10 @@ def _write_below(picture: Picture, block: _Block, x: float, from_x: float | None
         picture.text((middle, y + 15 * i), line, _SMALL, kind=kind)
 
 
-def _lead_on(picture: Picture, end: Point, start: Point, between: float) -> None:
+def _lead_on(picture: Picture, end: Point, start: Point, by_way_of: Point) -> None:
     """Lead the line from the end of a row to the head of the next."""
-    (x0, y0), (x1, y1) = end, start
-    path = [end, (x0 + 18, y0), (x0 + 18, between), (x1 - 18, between), (x1 - 18, y1), start]
+    (x0, y0), (x1, y1) = end, by_way_of
+    path = [end, (x0 + 18, y0), (x0 + 18, y1), (x1, y1), (x1, start[1]), start]
     picture.line(path, "line", round_by=8)
     picture.tip(start, direction="right")
 
@@ -301,7 +309,7 @@ def _connect(
         return
     sources = _centers(before[0], (before[1], y))
     step = this.steps[0]
-    apart = step.kind.endswith("pooling") or (step.window is not None and step.window.groups == 2)
+    apart = _pools(step) or (step.window is not None and step.window.groups == 2)
     for i, source in enumerate(sources):
         for j, target in enumerate(targets):
             if i == j or not (apart and this.towers == before[0].towers == 2):
@@ -314,10 +322,9 @@ def _converge(
     step, (x, y) = block.steps[0], target
     left, high = x - block.volume.width / 2, block.volume.height
     if step.window is None or not is_map(block.reads) or step.kind == "resizing":
-        right = source[0] + before.volume.width / 2
-        tall = before.volume.height / 2
-        picture.line([(right, source[1] - tall), (left, y - high / 2)], "faint")
-        picture.line([(right, source[1] + tall), (left, y + high / 2)], "faint")
+        for down in (0.0, 1.0):
+            start = before.volume.on_face(source, 1, down)
+            picture.line([start, (left, y + (down - 0.5) * high)], "faint")
         return
     sides = block.reads[1:]
     reach = [

@@ -110,10 +110,11 @@ def _lines(steps: Sequence[Step], fold: Fold, i: int, most: Usual) -> _Lines:
     step = steps[i]
     read = steps[step.inputs[0]].shape if step.inputs else ()
     counts = [steps[j].channels for j in fold.steps[i - fold.steps[0] :: len(fold.drawn)]]
-    channels = f"{min(counts):,}…{max(counts):,}" if len(set(counts)) > 1 else ""
+    channels = f"{min(counts):,}…{max(counts):,}" if len(set(counts)) > 1 else None
     before, after = around(step, most)
     sides = step.sides
-    if step.kind != "input" and sides and max(sides) > 1 and sides != tuple(read[1:]):
+    changes = all(steps[j].sides != sides for j in step.inputs)
+    if step.inputs and max(sides, default=1) > 1 and changes:
         after = " · ".join(filter(None, (by(sides), after)))
     return _Lines(before, heading(step, read, channels), after)
 
@@ -211,8 +212,11 @@ def _draw_edges(
         for row, place in block.layout.lanes.get((source, i), []):
             path += [(x + place, y + block.tops[row]), (x + place, y + block.bottoms[row])]
         readers = sum(source in steps[j].inputs for j in block.boxes)
-        is_skip = len(path) > 1 and readers > 1 and steps[i].kind in MERGES
-        paths.append((path, "skip" if is_skip else "line"))
+        kind = "line"
+        if len(path) > 1 and readers > 1 and steps[i].kind in MERGES:
+            fits = steps[i].kind == "concatenation" or steps[source].shape == steps[i].shape
+            kind = "skip" if fits else "skip dotted"
+        paths.append((path, kind))
     paths.sort(key=lambda found: found[0][-1][0])
     center, radius = (box.left + box.right) / 2 + x, (box.right - box.left) / 2
     apart = min(14.0, 1.4 * radius / max(len(paths), 1))
@@ -225,7 +229,7 @@ def _draw_edges(
 def _draw_edge(picture: Picture, points: Sequence[Point], kind: str) -> None:
     *before, (x, y) = points
     picture.curve([*before, (x, y - 5)], kind)
-    picture.tip((x, y), "skip-tip" if kind == "skip" else "tip")
+    picture.tip((x, y), kind.split()[0])
 
 
 def _draw_step(picture: Picture, step: Step, lines: _Lines, box: Box) -> None:

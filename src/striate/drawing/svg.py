@@ -1,6 +1,7 @@
 """Shapes and text on a picture that knows how large it is: our own SVG, light and dark."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from html import escape
 from itertools import pairwise
@@ -15,36 +16,35 @@ Point = tuple[float, float]
 
 THEMES = ("auto", "light", "dark")
 
-# What each class of elements is painted with: property, colour on light, colour on dark.
+# What each kind of layer is painted with: area and line on light, area and line on dark.
+_KINDS = {
+    "input": ("#f3f5f7", "#57606a", "#262c34", "#a3acb8"),
+    "convolution": ("#dce9fb", "#2f6fd0", "#1d3350", "#74a9ff"),
+    "transposed": ("#d3f1ee", "#117a72", "#143c3a", "#5cd0c5"),
+    "pooling": ("#fde5d6", "#b4400a", "#4b2613", "#ffa05c"),
+    "linear": ("#e8e0fb", "#6a43c4", "#33265a", "#b89bff"),
+    "norm": ("#dcf2e2", "#24803f", "#173d27", "#6fd08c"),
+    "merge": ("#fff2c2", "#8a6a00", "#443910", "#e2c44a"),
+    "other": ("#eceff2", "#57606a", "#2b323b", "#a3acb8"),
+}
+# What each other class of elements is painted with: property, colour on light, colour on dark.
 _PAINT = (
     ("paper", "fill", "#ffffff", "#15181d"),
     ("ink", "fill", "#1c2128", "#e6e9ee"),
     ("quiet", "fill", "#57606a", "#a3acb8"),
     ("line", "stroke", "#57606a", "#a3acb8"),
-    ("tip", "fill", "#57606a", "#a3acb8"),
+    ("line-tip", "fill", "#57606a", "#a3acb8"),
     ("faint", "stroke", "#8c959f", "#6b7480"),
     ("frame", "stroke", "#8c959f", "#6b7480"),
     ("skip", "stroke", "#8250a8", "#c7a0f0"),
     ("skip-tip", "fill", "#8250a8", "#c7a0f0"),
-    ("input", "fill", "#f3f5f7", "#262c34"),
-    ("input", "stroke", "#57606a", "#a3acb8"),
-    ("convolution", "fill", "#dce9fb", "#1d3350"),
-    ("convolution", "stroke", "#2f6fd0", "#74a9ff"),
-    ("transposed", "fill", "#d3f1ee", "#143c3a"),
-    ("transposed", "stroke", "#117a72", "#5cd0c5"),
-    ("pooling", "fill", "#fde5d6", "#4b2613"),
-    ("pooling", "stroke", "#b4400a", "#ffa05c"),
-    ("linear", "fill", "#e8e0fb", "#33265a"),
-    ("linear", "stroke", "#6a43c4", "#b89bff"),
-    ("norm", "fill", "#dcf2e2", "#173d27"),
-    ("norm", "stroke", "#24803f", "#6fd08c"),
-    ("merge", "fill", "#fff2c2", "#443910"),
-    ("merge", "stroke", "#8a6a00", "#e2c44a"),
-    ("other", "fill", "#eceff2", "#2b323b"),
-    ("other", "stroke", "#57606a", "#a3acb8"),
     ("window", "stroke", "#1c2128", "#e6e9ee"),
     ("window-line", "stroke", "#57606a", "#a3acb8"),
     ("window-unit", "fill", "#1c2128", "#e6e9ee"),
+    *((kind, "fill", paint[0], paint[2]) for kind, paint in _KINDS.items()),
+    *((kind, "stroke", paint[1], paint[3]) for kind, paint in _KINDS.items()),
+    *((f"to-{kind}", "stroke", paint[1], paint[3]) for kind, paint in _KINDS.items()),
+    *((f"to-{kind}-tip", "fill", paint[1], paint[3]) for kind, paint in _KINDS.items()),
 )
 
 # Widths of characters in DejaVu Sans [hundredths of the font size], rounded up; it is the widest
@@ -158,8 +158,8 @@ class Picture:
                 path += f"C{_short(x0)} {middle} {_short(x1)} {middle} {_short(x1)} {_short(y1)}"
         self.parts.append(f'<path class="{kind}" d="{path}" fill="none"/>')
 
-    def tip(self, place: Point, kind: str = "tip", *, direction: str = "down") -> None:
-        """Draw the head of an arrow that ends at a place."""
+    def tip(self, place: Point, kind: str = "line", *, direction: str = "down") -> None:
+        """Draw the head of an arrow of some kind that ends at a place."""
         x, y = place
         back, side = 6.5, 3.2
         corners = {
@@ -167,7 +167,7 @@ class Picture:
             "up": [(x - side, y + back), (x + side, y + back)],
             "right": [(x - back, y - side), (x - back, y + side)],
         }[direction]
-        self.polygon([place, *corners], kind)
+        self.polygon([place, *corners], f"{kind}-tip")
 
     def head(self, title: str, lines: Sequence[str]) -> None:
         """Write a title and some lines over all that has been drawn."""
@@ -190,6 +190,7 @@ class Picture:
 
     def finish(self, title: str, *, theme: str, margin: float = 20) -> str:
         """Give the SVG file."""
+        used = {"paper", *re.findall(r'(?<=class=")[\w-]+', "".join(self.parts))}
         bounds = self.bounds or Box(0, 0, 0, 0)
         left, top = bounds.left - margin, bounds.top - margin
         width = bounds.right - bounds.left + 2 * margin
@@ -203,7 +204,8 @@ class Picture:
                 '<svg xmlns="http://www.w3.org/2000/svg" class="striate-drawing" role="img" '
                 f'viewBox="{_short(left)} {_short(top)} {_short(width)} {_short(height)}" '
                 f'width="{width:.0f}" height="{height:.0f}">',
-                f"<title>{escape(legal(title), quote=False)}</title><style>{_style(theme)}</style>",
+                f"<title>{escape(legal(title), quote=False)}</title>",
+                f"<style>{_style(theme, used)}</style>",
                 f'<rect class="paper" {frame}/>',
                 *self.parts,
                 "</svg>\n",
@@ -264,10 +266,11 @@ def _towards(start: Point, end: Point, distance: float) -> Point:
     return start[0] + share * dx, start[1] + share * dy
 
 
-def _style(theme: str) -> str:
+def _style(theme: str, used: Set[str]) -> str:
     """The colours; every rule names the drawing, so that it stays out of a page around."""
+    paints = [row for row in _PAINT if row[0] in used]
     light, dark = (
-        "\n".join(f".striate-drawing .{row[0]} {{ {row[1]}: {row[column]} }}" for row in _PAINT)
+        "\n".join(f".striate-drawing .{row[0]} {{ {row[1]}: {row[column]} }}" for row in paints)
         for column in (2, 3)
     )
     rules = (
@@ -276,6 +279,7 @@ def _style(theme: str) -> str:
         ".striate-drawing .bold { font-weight: 600 }\n"
         ".striate-drawing .faint { stroke-width: 0.8 }\n"
         ".striate-drawing .skip { stroke-width: 1.4 }\n"
+        ".striate-drawing .dotted { stroke-dasharray: 2 3 }\n"
         ".striate-drawing .window { fill: none; stroke-width: 1.2 }\n"
         ".striate-drawing .window-line { stroke-width: 0.8 }\n"
         ".striate-drawing path { stroke-linejoin: round }\n"

@@ -47,13 +47,14 @@ def usual(steps: Sequence[Step]) -> tuple[tuple[str, ...], tuple[str, ...]] | No
     return most if most and any(most) and 2 * count > around.total() > 2 else None
 
 
-def heading(step: Step, read: Sequence[int], channels: str = "") -> str:
+def heading(step: Step, read: Sequence[int], channels: str | None = None) -> str:
     """Say in a box what a step does, as the papers' figures do.
 
     Args:
         step: Of a network.
         read: The shape that it reads.
-        channels: Written for its number of channels, where that is not one number.
+        channels: Written for its number of channels, where that is not the one number that it
+            has; "" leaves it out.
 
     Example:
         >>> from striate.intervals import Window
@@ -65,7 +66,7 @@ def heading(step: Step, read: Sequence[int], channels: str = "") -> str:
         ... )
         '7×7 conv, 64, /2'
     """
-    many = channels or f"{step.channels:,}"
+    many = f"{step.channels:,}" if channels is None else channels
     if step.kind == "input":
         return f"input {by(step.shape)}"
     if step.kind in _CONVOLUTIONS and step.window:
@@ -76,7 +77,7 @@ def heading(step: Step, read: Sequence[int], channels: str = "") -> str:
             words.append(f"{w.groups} groups")
         if max(w.dilation) > 1:
             words.append(f"dilation {_one(w.dilation)}")
-        return ", ".join([*words, *_stride(step)])
+        return ", ".join(filter(None, [*words, *_stride(step)]))
     if step.kind in ("max pooling", "average pooling", "subsampling"):
         word = _SHORT.get(step.kind, step.kind)
         if prod(step.sides) == 1 and step.kind != "subsampling":
@@ -85,14 +86,20 @@ def heading(step: Step, read: Sequence[int], channels: str = "") -> str:
             return word
         return ", ".join([f"{by(step.window.kernel)} {word}", *_stride(step)])
     if step.kind == "resizing":
-        return f"resize to {by(step.sides)}"
+        return f"resize{_factor(step.sides, read[1:])}"
     if step.kind == "linear":
-        return f"{operation(step)}, {many}"
+        return ", ".join(filter(None, [operation(step), many]))
     if step.kind == "concatenation":
-        return f"concatenation, {many}"
+        return ", ".join(filter(None, ["concatenation", many]))
     if step.kind == "light":
         return ", ".join(step.after) or spaced(step.label)
     return {"addition": "+", "product": "×"}.get(step.kind, spaced(step.label))
+
+
+def _factor(sides: Sequence[int], read: Sequence[int]) -> str:
+    factors = {after // before for after, before in zip(sides, read, strict=False)}
+    whole = all(after % before == 0 for after, before in zip(sides, read, strict=False))
+    return f", ×{factors.pop()}" if whole and len(factors) == 1 else f" to {by(sides)}"
 
 
 def _one(numbers: Sequence[int]) -> str:
