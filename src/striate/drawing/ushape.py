@@ -204,8 +204,8 @@ def _lead(
         # Beside the middle, where lines from level to level may end.
         x0, x1 = start.right - min(start.right - x0, 1.0), end.left + min(x1 - end.left, 1.0)
         over = [(x0, start.top), (x0, start.top - 22), (x1, end.top - 22), (x1, end.top - 4)]
-        picture.line(over, "skip", round_by=8)
-        picture.tip((x1, end.top), "skip")
+        picture.line(over, "to-merge", round_by=8)
+        picture.tip((x1, end.top), "to-merge")
 
 
 def _paint(step: Step) -> str:
@@ -244,6 +244,8 @@ def _legend(picture: Picture, steps: Sequence[Step], u: U, y: float) -> None:
             read = steps[step.inputs[-1]].shape if step.inputs else ()
             words = (*step.before, heading(step, read, ""), *step.after)
             entries[_paint(step), ", ".join(words)] = None
+    if any(u.levels[a] == u.levels[b] and not _follows(u, a, b) for a, b in _lines(steps, u)):
+        entries["to-merge", "addition"] = None
     same = all(steps[a].sides == steps[b].sides for a, b in u.copies)
     entries["skip", "copy" if same else "copy and crop"] = None
     left = picture.bounds.left if picture.bounds else 0.0
