@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from striate.drawing.steps import Step
+from striate.drawing.steps import Step, spaced
 
 MOST_BOXES = 64  # without folding
 _MOST_IN_A_BLOCK = 16  # steps between two places that all paths go through
@@ -133,7 +133,9 @@ def form_of(step: Step) -> str:
     kernel = (
         "×".join(map(str, step.window.kernel)) if step.window and step.kind in _WINDOWED else ""
     )
-    name = step.label if step.kind == "other" else step.kind
+    name = step.kind
+    if step.kind in ("light", "other"):
+        name = ", ".join(step.after) or spaced(step.label)
     return f"{kernel} {name}".strip()
 
 
