@@ -163,7 +163,7 @@ def _summary(fold: Fold, steps: Sequence[Step]) -> _Block:
     width = max(text_width(row, _SIZE) for row in rows) + 24
     height = 17.0 * len(rows) + 34
     number = fold.steps[-1]
-    lines = {number: _Lines("", f"{len(fold.steps)} steps", "\n".join(rows))}
+    lines = {number: _Lines("", f"{len(fold.steps):,} steps", "\n".join(rows))}
     layout = Layout({number: 0}, {number: 0.0})
     boxes = {number: Box(-width / 2, _ARROW, width / 2, _ARROW + height)}
     return _Block(fold, boxes, lines, layout, (_ARROW,), (_ARROW + height,), -width / 2, width / 2)
@@ -188,10 +188,14 @@ def _draw_block(picture: Picture, steps: Sequence[Step], block: _Block, entry: P
         placed = Box(box.left + x, box.top + y, box.right + x, box.bottom + y)
         if fold.summary:
             _draw_edge(picture, [entry, ((placed.left + placed.right) / 2, placed.top)], "line")
-            _draw_summary(picture, block.lines[i], placed, len(fold.steps))
+            count = sum(steps[j].parameters for j in fold.steps)
+            picture.begin(f"{len(fold.steps):,} steps, {count:,} parameters")
+            _draw_summary(picture, block.lines[i], placed)
+            picture.end()
             continue
         _draw_edges(picture, steps, block, i, entry)
-        picture.begin(tooltip(steps[i], fold.times))
+        repeats = [steps[j] for j in fold.steps[i - fold.steps[0] :: len(fold.drawn)]]
+        picture.begin(tooltip(steps[i], repeats))
         _draw_step(picture, steps[i], block.lines[i], placed)
         picture.end()
 
@@ -253,10 +257,10 @@ def _draw_step(picture: Picture, step: Step, lines: _Lines, box: Box) -> None:
         picture.text((center, y + 14), lines.after, _SMALL, kind="quiet")
 
 
-def _draw_summary(picture: Picture, lines: _Lines, box: Box, count: int) -> None:
+def _draw_summary(picture: Picture, lines: _Lines, box: Box) -> None:
     picture.rectangle(box, "other", round_by=4)
     center = (box.left + box.right) / 2
-    picture.text((center, box.top + 19), f"{count:,} steps", _SIZE, kind="ink bold")
+    picture.text((center, box.top + 19), lines.heading, _SIZE, kind="ink bold")
     for row, text in enumerate(lines.after.split("\n")):
         picture.text((center, box.top + 40 + 17 * row), text, _SIZE)
 

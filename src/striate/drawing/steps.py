@@ -176,11 +176,12 @@ def _kind(trace: Trace, position: int) -> str | None:
     spelled = layer.kind.strip("_")
     if len(layer.inputs) > 1:
         return _JOINS.get(spelled, "other")
-    if layer.window is not None:
+    if layer.window is not None and len(layer.window.kernel) == len(layer.output_shape) - 1:
         pools = layer.window.operation.endswith("pooling")
         if pools and layer.parameters:
             return "subsampling"
-        return None if pools and max(layer.window.kernel) == 1 else layer.window.operation
+        is_light = pools and (max(layer.window.kernel) == 1 or bool(told([layer.kind])))
+        return None if is_light else layer.window.operation
     if spelled in _REDUCTIONS and prod(layer.output_shape) < prod(_read_shape(trace, layer)):
         return _REDUCTIONS[spelled]
     if layer.connections and spelled not in _ARITHMETIC:

@@ -71,7 +71,7 @@ _WIDTHS = {
 }
 _MOST_IN_A_LINE, _MOST_IN_A_TITLE = 96, 60  # characters
 _WIDEST = 1.3  # of any other character; emoji are that wide
-_BOLDER = 1.15
+_BOLDER = 1.27
 
 
 class Box(NamedTuple):

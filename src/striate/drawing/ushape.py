@@ -214,7 +214,8 @@ def _paint(step: Step) -> str:
 
 def _draw_bar(picture: Picture, steps: Sequence[Step], bar: Box, i: int, u: U) -> None:
     step = steps[i]
-    picture.begin(tooltip(step))
+    told = [steps[j] for j in step.inputs if j in u.inside]
+    picture.begin("\n".join(map(tooltip, (*told, step))))
     copied = [steps[source].channels for source, target in u.copies if target == i]
     if step.kind == "concatenation" and copied:
         share = sum(copied) / max(step.channels, sum(copied) + 1)

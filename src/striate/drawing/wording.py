@@ -159,11 +159,21 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + more
 
 
-def tooltip(step: Step, times: int = 1) -> str:
-    """Tell the name, class, shape and parameters of a step to the pointer that rests on it."""
-    if step.kind == "input":
+def tooltip(step: Step, repeats: Sequence[Step] = ()) -> str:
+    """Tell the name, class, shape and parameters of a step to the pointer that rests on it.
+
+    Args:
+        step: The one that is drawn.
+        repeats: Those that it stands for, itself among them.
+    """
+    if step.kind == "input" and not step.layers:
         return f"input {by(step.shape)}"
-    own = f"{step.name} ({step.label}): {by(step.shape)}"
+    name = f"{step.name} ({step.label})" if step.name else "input"
+    own = f"{name}: {by(step.shape)}"
+    count = sum(repeat.parameters for repeat in repeats)
+    more = len(repeats) - 1
+    if count != step.parameters * len(repeats):
+        return f"{own}, and {more} more of its form, {count:,} parameters in all"
     if step.parameters:
         own += f", {step.parameters:,} parameters"
-    return own if times == 1 else f"{own}, and {times - 1} more like it"
+    return f"{own}, and {more} more like it" if more > 0 else own
