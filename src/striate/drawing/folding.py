@@ -53,10 +53,10 @@ def folded(steps: Sequence[Step]) -> tuple[Fold, ...]:
         >>> from torch import nn
         >>> from striate.drawing.steps import steps
         >>> from striate.tracing import trace
-        >>> block = nn.Conv1d(2, 2, 1), nn.AvgPool1d(3, 1, 1)
-        >>> network = nn.Sequential(nn.Conv1d(1, 2, 1), *(40 * block))
+        >>> layers = [nn.Conv1d(2, 2, 1) for _ in range(80)]
+        >>> network = nn.Sequential(nn.Conv1d(1, 2, 1), *layers)
         >>> [(fold.drawn, fold.times) for fold in folded(steps(trace(network, (1, 9))))]
-        [((0,), 1), ((1,), 1), ((2, 3), 40)]
+        [((0,), 1), ((1,), 1), ((2,), 80)]
     """
     blocks = cut(steps)
     if len(steps) <= MOST_BOXES:

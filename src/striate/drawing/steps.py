@@ -186,7 +186,7 @@ def _kind(trace: Trace, position: int) -> str | None:
         return _REDUCTIONS[spelled]
     if layer.connections and spelled not in _ARITHMETIC:
         return "linear"
-    return "other" if layer.name in trace.unknown else None
+    return "other" if layer.name in trace.unknown and not told([layer.kind]) else None
 
 
 def _read_shape(trace: Trace, layer: Layer) -> tuple[int, ...]:
