@@ -49,6 +49,8 @@ class Network:
         return network
 
 
+_HE = "He et al. 2015"
+
 NETWORKS: dict[str, Network] = {
     "lecun1989": Network(
         *("lecun1989", "LeCun1989", (1, 16, 16), 10, "LeCun et al. 1989"),
@@ -91,6 +93,53 @@ NETWORKS: dict[str, Network] = {
         recipe="dense300_100",
         options=(("hidden", (300, 100)),),
     ),
+    **{
+        f"resnet{depth}{ending}": Network(
+            *("resnet", "ResNet", (3, 224, 224), 1000, paper),
+            title=title,
+            recipe=f"resnet{depth}{ending}",
+            options=(("depth", depth), *options),
+        )
+        for ending, depths, paper, title, options in (
+            ("", (18, 34), _HE, "two 3x3 convolutions a block, shortcuts B", ()),
+            ("_a", (18, 34), _HE, "shortcuts A: zeros for new maps", (("shortcuts", "A"),)),
+            ("_c", (18, 34), _HE, "shortcuts C: projections only", (("shortcuts", "C"),)),
+            ("", (50, 101, 152), _HE, "bottlenecks, stride in the first 1x1, shortcuts B", ()),
+            (
+                *("_v1_5", (50, 101, 152), f"after {_HE}"),
+                "torchvision's: stride in the 3x3",
+                (("stride_in_3x3", True),),
+            ),
+        )
+        for depth in depths
+    },
+    **{
+        f"plain{depth}": Network(
+            *("resnet", "ResNet", (3, 224, 224), 1000, _HE),
+            title=f"ResNet-{depth} without its shortcuts",
+            recipe=f"plain{depth}",
+            options=(("depth", depth), ("shortcuts", "none")),
+        )
+        for depth in (18, 34)
+    },
+    **{
+        f"resnet{depth}": Network(
+            *("resnet", "CifarResNet", (3, 32, 32), 10, _HE),
+            title="for CIFAR-10: 16, 32 and 64 maps, shortcuts A",
+            recipe=f"resnet{depth}",
+            options=(("depth", depth),),
+        )
+        for depth in (20, 32, 44, 56, 110, 1202)
+    },
+    **{
+        f"plain{depth}": Network(
+            *("resnet", "CifarResNet", (3, 32, 32), 10, _HE),
+            title=f"ResNet-{depth} without its shortcuts",
+            recipe=f"plain{depth}",
+            options=(("depth", depth), ("shortcuts", "none")),
+        )
+        for depth in (20, 32, 44, 56, 110)
+    },
 }
 
 # Name of a recipe → the file in this folder that holds it.
@@ -109,6 +158,8 @@ RECIPES: dict[str, str] = {
     "lenet5_relu": "lenet5",
     "dense300": "lenet5",
     "dense300_100": "lenet5",
+    **{name: "resnet" for name in NETWORKS if NETWORKS[name].module == "resnet"},
+    **{f"{name}-cifar10": "resnet" for name in NETWORKS if NETWORKS[name].builder == "CifarResNet"},
 }
 
 
