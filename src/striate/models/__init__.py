@@ -49,6 +49,8 @@ class Network:
         return network
 
 
+_SCHERER = "Scherer et al. 2010"
+_SUBSAMPLING = (("pooling", "subsampling"),)
 _HE = "He et al. 2015"
 
 NETWORKS: dict[str, Network] = {
@@ -93,6 +95,31 @@ NETWORKS: dict[str, Network] = {
         recipe="dense300_100",
         options=(("hidden", (300, 100)),),
     ),
+    **{
+        f"scherer_{name}": Network(
+            *("scherer2010", "Scherer2010", input_shape, num_classes, _SCHERER),
+            title=title,
+            recipe=f"scherer_{name}",
+            options=(("task", name.partition("_")[0]), *options),
+        )
+        for name, input_shape, num_classes, title, options in (
+            ("norb", (2, 96, 96), 5, "stereo pairs of toys, max pooling", ()),
+            (
+                "norb_subsampling",
+                (2, 96, 96),
+                5,
+                "the same with trainable subsampling",
+                _SUBSAMPLING,
+            ),
+            ("caltech", (3, 140, 140), 102, "photographs, max pooling", ()),
+            (
+                *("caltech_subsampling", (3, 140, 140), 102),
+                *("the same with trainable subsampling", _SUBSAMPLING),
+            ),
+            ("mnist", (1, 28, 28), 10, "one convolution and one max pooling", ()),
+            ("jittered", (2, 108, 108), 6, "cluttered stereo pairs, overlapping max pooling", ()),
+        )
+    },
     **{
         f"resnet{depth}{ending}": Network(
             *("resnet", "ResNet", (3, 224, 224), 1000, paper),
@@ -140,6 +167,21 @@ NETWORKS: dict[str, Network] = {
         )
         for depth in (20, 32, 44, 56, 110)
     },
+    **{
+        f"{form}_{stages}": Network(
+            *("allcnn", "AllCNN", (3, 32, 32), 10, "Springenberg et al. 2015"),
+            title=f"base {stages.upper()} with {what}",
+            recipe=f"{form}_{stages}",
+            options=(("stages", stages), ("form", form)),
+        )
+        for stages in "abc"
+        for form, what in (
+            ("base", "3x3 max pooling"),
+            ("strided", "a stride instead of each pooling"),
+            ("convpool", "one more convolution before each pooling"),
+            ("allcnn", "a convolution of stride 2 instead of each pooling"),
+        )
+    },
 }
 
 # Name of a recipe → the file in this folder that holds it.
@@ -158,8 +200,18 @@ RECIPES: dict[str, str] = {
     "lenet5_relu": "lenet5",
     "dense300": "lenet5",
     "dense300_100": "lenet5",
-    **{name: "resnet" for name in NETWORKS if NETWORKS[name].module == "resnet"},
-    **{f"{name}-cifar10": "resnet" for name in NETWORKS if NETWORKS[name].builder == "CifarResNet"},
+    **{
+        network.recipe: network.module
+        for network in NETWORKS.values()
+        if network.module in ("scherer2010", "allcnn", "resnet")
+    },
+    **{
+        f"{network.recipe}-cifar10": network.module
+        for network in NETWORKS.values()
+        if network.builder in ("AllCNN", "CifarResNet")
+    },
+    "scherer_mnist-online": "scherer2010",
+    "allcnn_c-cifar10-augmented": "allcnn",
 }
 
 

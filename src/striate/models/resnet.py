@@ -57,10 +57,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from striate.layers import normal_by_fan_in
 from striate.recipes import Recipe
 
 BLOCKS = {
@@ -211,14 +211,10 @@ def _stage(
     return nn.Sequential(first, *others)
 
 
-@torch.no_grad()
 def _draw_weights(network: nn.Module) -> None:
-    """Draw the weights of convolutions and of the last layer as He et al., 2015, do."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            if module.bias is not None:
-                module.bias.zero_()
+            normal_by_fan_in(module)
 
 
 class ResNet(nn.Module):
