@@ -52,6 +52,7 @@ class Network:
 _SCHERER = "Scherer et al. 2010"
 _SUBSAMPLING = (("pooling", "subsampling"),)
 _HE = "He et al. 2015"
+_AFTER_HE = "after He et al. 2015"
 
 NETWORKS: dict[str, Network] = {
     "lecun1989": Network(
@@ -103,47 +104,34 @@ NETWORKS: dict[str, Network] = {
             options=(("task", name.partition("_")[0]), *options),
         )
         for name, input_shape, num_classes, title, options in (
-            ("norb", (2, 96, 96), 5, "stereo pairs of toys, max pooling", ()),
-            (
-                "norb_subsampling",
-                (2, 96, 96),
-                5,
-                "the same with trainable subsampling",
-                _SUBSAMPLING,
-            ),
-            ("caltech", (3, 140, 140), 102, "photographs, max pooling", ()),
-            (
-                *("caltech_subsampling", (3, 140, 140), 102),
-                *("the same with trainable subsampling", _SUBSAMPLING),
-            ),
-            ("mnist", (1, 28, 28), 10, "one convolution and one max pooling", ()),
-            ("jittered", (2, 108, 108), 6, "cluttered stereo pairs, overlapping max pooling", ()),
+            ("norb", (2, 96, 96), 5, "NORB, max pooling", ()),
+            ("norb_subsampling", (2, 96, 96), 5, "NORB, subsampling", _SUBSAMPLING),
+            ("caltech", (3, 140, 140), 102, "Caltech-101, max pooling", ()),
+            ("caltech_subsampling", (3, 140, 140), 102, "Caltech-101, subsampling", _SUBSAMPLING),
+            ("mnist", (1, 28, 28), 10, "MNIST, max pooling", ()),
+            ("jittered", (2, 108, 108), 6, "cluttered NORB, max pooling", ()),
         )
     },
     **{
         f"resnet{depth}{ending}": Network(
             *("resnet", "ResNet", (3, 224, 224), 1000, paper),
-            title=title,
+            title=f"{depth} layers, {what}",
             recipe=f"resnet{depth}{ending}",
             options=(("depth", depth), *options),
         )
-        for ending, depths, paper, title, options in (
-            ("", (18, 34), _HE, "two 3x3 convolutions a block, shortcuts B", ()),
-            ("_a", (18, 34), _HE, "shortcuts A: zeros for new maps", (("shortcuts", "A"),)),
-            ("_c", (18, 34), _HE, "shortcuts C: projections only", (("shortcuts", "C"),)),
-            ("", (50, 101, 152), _HE, "bottlenecks, stride in the first 1x1, shortcuts B", ()),
-            (
-                *("_v1_5", (50, 101, 152), f"after {_HE}"),
-                "torchvision's: stride in the 3x3",
-                (("stride_in_3x3", True),),
-            ),
+        for ending, depths, paper, what, options in (
+            ("", (18, 34), _HE, "shortcuts B", ()),
+            ("", (50, 101, 152), _HE, "bottlenecks", ()),
+            ("_a", (18, 34), _HE, "shortcuts A", (("shortcuts", "A"),)),
+            ("_c", (18, 34), _HE, "shortcuts C", (("shortcuts", "C"),)),
+            ("_v1_5", (50, 101, 152), _AFTER_HE, "stride in the 3x3", (("stride_in_3x3", True),)),
         )
         for depth in depths
     },
     **{
         f"plain{depth}": Network(
             *("resnet", "ResNet", (3, 224, 224), 1000, _HE),
-            title=f"ResNet-{depth} without its shortcuts",
+            title=f"{depth} layers, plain",
             recipe=f"plain{depth}",
             options=(("depth", depth), ("shortcuts", "none")),
         )
@@ -152,7 +140,7 @@ NETWORKS: dict[str, Network] = {
     **{
         f"resnet{depth}": Network(
             *("resnet", "CifarResNet", (3, 32, 32), 10, _HE),
-            title="for CIFAR-10: 16, 32 and 64 maps, shortcuts A",
+            title=f"{depth} layers, CIFAR-10",
             recipe=f"resnet{depth}",
             options=(("depth", depth),),
         )
@@ -161,7 +149,7 @@ NETWORKS: dict[str, Network] = {
     **{
         f"plain{depth}": Network(
             *("resnet", "CifarResNet", (3, 32, 32), 10, _HE),
-            title=f"ResNet-{depth} without its shortcuts",
+            title=f"{depth} layers, CIFAR-10, plain",
             recipe=f"plain{depth}",
             options=(("depth", depth), ("shortcuts", "none")),
         )
@@ -170,16 +158,16 @@ NETWORKS: dict[str, Network] = {
     **{
         f"{form}_{stages}": Network(
             *("allcnn", "AllCNN", (3, 32, 32), 10, "Springenberg et al. 2015"),
-            title=f"base {stages.upper()} with {what}",
+            title=f"base {stages.upper()}, {what}",
             recipe=f"{form}_{stages}",
             options=(("stages", stages), ("form", form)),
         )
         for stages in "abc"
         for form, what in (
-            ("base", "3x3 max pooling"),
-            ("strided", "a stride instead of each pooling"),
-            ("convpool", "one more convolution before each pooling"),
-            ("allcnn", "a convolution of stride 2 instead of each pooling"),
+            ("base", "max pooling"),
+            ("strided", "stride for pooling"),
+            ("convpool", "convolution, max pooling"),
+            ("allcnn", "convolution for pooling"),
         )
     },
 }
