@@ -178,9 +178,7 @@ def _unwrapped(path: Path, content: object, notes: list[str]) -> dict[str, Tenso
                 notes.append(f"weights taken from {key!r}")
                 return dict(content[key])
         if "param_groups" in content:
-            raise DataError(
-                f"{path} holds the state of an optimizer, and no weights; {SAVE_AGAIN}"
-            )
+            raise DataError(f"{path} holds the state of an optimizer, and no weights; {SAVE_AGAIN}")
         keys = ", ".join(repr(key) for key in list(content)[:6]) or "nothing"
         raise DataError(
             f"{path} holds {keys}{', ...' if len(content) > 6 else ''}, and weights under none of "
