@@ -18,7 +18,7 @@ FLOORS = [
     {"errors", "files", "geometry", "intervals", "interruption", "lettering", "tracing_tensors"},
     {
         *("randomness", "layers", "recipes", "preparation", "figures", "decoding", "losses"),
-        *("metrics", "devices", "display"),
+        *("metrics", "devices", "display", "fetching", "fully_convolutional"),
         *("tracing_windows", "tracing_pointwise", "tracing_shapes", "tracing_recorder"),
     },
     {"models", "datasets", "augmentation", "tracing", "images"},

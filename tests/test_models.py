@@ -20,6 +20,16 @@ PAPER_PARAMETERS = {
     "lenet5_relu": 61_706,
     "dense300": 238_510,
     "dense300_100": 266_610,
+    "alexnet": 60_965_224,
+    "alexnet_torchvision": 61_100_840,
+    "vgg11": 132_863_336,
+    "vgg11_lrn": 132_863_336,
+    "vgg13": 133_047_848,
+    "vgg16_c": 133_638_952,
+    "vgg16": 138_357_544,
+    "vgg19": 143_667_240,
+    "googlenet": 13_378_280,  # 6,998,552 and two auxiliary classifiers
+    "googlenet_torchvision": 13_004_888,  # 6,624,904 and two auxiliary classifiers
 }
 
 

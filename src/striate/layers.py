@@ -42,6 +42,21 @@ def uniform_by_fan_in(layer: nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d) -> N
         nn.init.uniform_(parameter, -bound, bound)
 
 
+def normal_by_fan_in(layer: nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d) -> None:
+    """Draw a layer's weights from N(0, sqrt(2 / F)), F being the inputs of a unit; biases are 0.
+
+    Args:
+        layer: A module with ``weight`` of shape (units, inputs...) and perhaps ``bias``.
+
+    Source:
+        K. He, X. Zhang, S. Ren and J. Sun, "Delving deep into rectifiers: surpassing human-level
+        performance on ImageNet classification", ICCV 2015, section 2.2.
+    """
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
 def scaled_tanh(x: Tensor) -> Tensor:
     """Squash by LeCun's function 1.7159 tanh(2x/3), which maps ±1 to ±1.
 
@@ -257,6 +272,53 @@ class RadialBasisOutput(nn.Module):
     def extra_repr(self) -> str:
         """Show what ``print(network)`` should say."""
         return f"classes={self.codes.shape[0]}, features={self.codes.shape[1]}"
+
+
+class LocalResponseNorm(nn.Module):
+    """AlexNet's normalisation of each unit by the units at its place in neighbouring maps.
+
+    ``a / (2 + 0.0001 × s) ** 0.75``, ``s`` being the sum of the squares over the map itself, two
+    maps before and two after it; what would lie beyond the first or last map is left out.
+    PyTorch's own layer divides its ``alpha`` by the number of maps: with ``alpha=5e-4`` it is
+    the same, slower, and it knows no groups.
+
+    Args:
+        groups: Equal parts of the maps whose ends do not see each other: AlexNet's two towers.
+
+    Shape:
+        - input: ``(N, C, H, W)``, C a multiple of groups
+        - output: the same
+
+    Source:
+        A. Krizhevsky, I. Sutskever and G. E. Hinton, 2012, section 3.3.
+
+    Example:
+        >>> LocalResponseNorm()(torch.full((1, 1, 1, 1), 100.0))  # 100 / (2 + 1) ** 0.75
+        tensor([[[[43.8691]]]])
+    """
+
+    def __init__(self, groups: int = 1) -> None:
+        super().__init__()
+        self.groups = groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise every unit."""
+        if self.groups > 1:
+            return torch.cat([_normalized(part) for part in x.chunk(self.groups, dim=1)], dim=1)
+        return _normalized(x)
+
+    def extra_repr(self) -> str:
+        """Show what ``print(network)`` should say."""
+        return f"groups={self.groups}"
+
+
+def _normalized(x: Tensor) -> Tensor:
+    maps = x.shape[1]
+    squares = F.pad(x * x, (0, 0, 0, 0, 2, 2))
+    total = squares[:, :maps]
+    for first in range(1, 5):
+        total = total + squares[:, first : first + maps]
+    return x * (2 + 1e-4 * total).pow(-0.75)
 
 
 class Dropout(nn.Module):
