@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from striate.augmentation import outside_color, shift_pixels
 from striate.batches import (
     hold_out,
     input_spec,
@@ -14,6 +15,7 @@ from striate.batches import (
 from striate.datasets.sets import Part
 from striate.errors import UsageError
 from striate.preparation import prepare
+from striate.randomness import uniforms
 from striate.recipes import Recipe
 
 RECIPE = Recipe(network="lecun1990", data="bars", batch_size=8)
@@ -61,6 +63,21 @@ def test_an_epoch_begun_later_gives_the_same_batches(part, spec):
 def test_batches_are_the_prepared_images(part, spec):
     batch = next(training_batches(part, RANGE, spec, RECIPE, 0))
     assert torch.equal(batch.images, prepare(part.images[batch.indices], RANGE, spec))
+
+
+def test_batches_are_flipped_and_shifted_copies_of_the_prepared_images(part, spec):
+    recipe = RECIPE.replace(flip=True, crop_padding=2)
+    batch = next(training_batches(part, RANGE, spec, recipe, 3))
+    plain = prepare(part.images[batch.indices], RANGE, spec)
+    outside = outside_color(spec)
+    mirrored = torch.where(
+        (uniforms(0, 3, batch.indices, "flip", 1) < 0.5)[:, :, None, None], plain.flip(-1), plain
+    )
+    assert not torch.equal(mirrored, plain)
+    expected = shift_pixels(mirrored, recipe, 3, batch.indices, outside)
+    assert torch.equal(batch.images, expected)
+    assert not torch.equal(expected, mirrored)
+    assert batch.images.min() >= plain.min()  # the background comes in, nothing darker
 
 
 def test_held_out_images_are_stratified_and_neither_lost_nor_shared(part):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from striate import datasets
-from striate.augmentation import augment, augments
+from striate.augmentation import mirror, outside_color, shift_pixels, warp, warps
 from striate.datasets.sets import Part
 from striate.errors import DataError, UsageError
 from striate.figures import figure_extent
@@ -190,12 +190,13 @@ def training_batches(
     ends = [recipe.batch_size * step for step in range(1, steps)]
     for indices in torch.tensor_split(places, ends)[first_step:]:
         indices = indices.to(part.images.device)
-        stored = part.images.index_select(0, indices)
-        if augments(recipe):
+        stored = mirror(part.images.index_select(0, indices), recipe, epoch, indices)
+        if warps(recipe):
             framed = fit(to_unit(stored, value_range), spec)
-            images = normalize(augment(framed, recipe, epoch, indices), spec)
+            images = normalize(warp(framed, recipe, epoch, indices), spec)
         else:
             images = prepare(stored, value_range, spec)
+        images = shift_pixels(images, recipe, epoch, indices, outside_color(spec))
         yield Batch(indices, images, part.targets[indices])
 
 

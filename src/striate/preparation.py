@@ -103,7 +103,8 @@ def fit(images: Tensor, spec: InputSpec) -> Tensor:
     Returns:
         ``(N, C, *spec.input_size)``, still in [0, 1].
     """
-    return _frame(resize(images, spec.image_size), spec, torch.tensor(spec.background))
+    framed = resize(images, spec.image_size)
+    return surround(framed, spec.input_size, torch.tensor(spec.background))
 
 
 def normalize(images: Tensor, spec: InputSpec) -> Tensor:
@@ -126,9 +127,14 @@ def prepare(images: Tensor, value_range: tuple[float, float], spec: InputSpec) -
         ``(N, C, *spec.input_size)``, float32.
     """
     fresh = resize(to_unit(images, value_range), spec.image_size)
-    ground = torch.tensor(spec.background).view(1, -1, *(1,) * len(spec.input_size))
-    background = _normalize_in_place(ground, spec).flatten()
-    return _frame(_normalize_in_place(fresh, spec), spec, background)
+    background = normalized_color(spec.background, spec)
+    return surround(_normalize_in_place(fresh, spec), spec.input_size, background)
+
+
+def normalized_color(color: Sequence[float], spec: InputSpec) -> Tensor:
+    """Normalise one colour, a value in [0, 1] for each channel: ``(C,)``."""
+    pixel = torch.tensor(color).view(1, -1, *(1,) * len(spec.input_size))
+    return _normalize_in_place(pixel, spec).flatten()
 
 
 def _normalize_in_place(images: Tensor, spec: InputSpec) -> Tensor:
@@ -138,25 +144,33 @@ def _normalize_in_place(images: Tensor, spec: InputSpec) -> Tensor:
     return images.sub_(mean).mul_(inverse)
 
 
-def _frame(images: Tensor, spec: InputSpec, background: Tensor) -> Tensor:
-    """Surround images with background, a value for each channel."""
-    if spec.image_size == spec.input_size:
+def surround(images: Tensor, size: Sequence[int], color: Tensor) -> Tensor:
+    """Set images in the middle of larger ones of one colour.
+
+    Args:
+        images: ``(N, C, *spatial)``.
+        size: The new ``spatial``, at least the old [pixels]; where an odd number of pixels is
+            to be added, the last side gets one more.
+        color: ``(C,)``, a value for each channel.
+
+    Returns:
+        ``(N, C, *size)``; the very same tensor if the size is right.
+    """
+    inner = images.shape[2:]
+    if tuple(inner) == tuple(size):
         return images
-    values = background.tolist()
+    values = color.tolist()
     if len(set(values)) == 1:
         margins = [
             margin
-            for inner, outer in reversed([*zip(spec.image_size, spec.input_size, strict=True)])
-            for margin in ((outer - inner) // 2, outer - inner - (outer - inner) // 2)
+            for old, new in reversed([*zip(inner, size, strict=True)])
+            for margin in ((new - old) // 2, new - old - (new - old) // 2)
         ]
         return F.pad(images, margins, value=values[0])
-    shape = (*images.shape[:2], *spec.input_size)
-    per_channel = background.to(images.device).view(1, -1, *(1,) * len(spec.input_size))
-    framed = per_channel.expand(shape).clone()
+    shape = (*images.shape[:2], *size)
+    framed = color.to(images.device).view(1, -1, *(1,) * len(inner)).expand(shape).clone()
     window = framed
-    for axis, (inner, outer) in enumerate(
-        zip(spec.image_size, spec.input_size, strict=True), start=2
-    ):
-        window = window.narrow(axis, (outer - inner) // 2, inner)
+    for axis, (old, new) in enumerate(zip(inner, size, strict=True), start=2):
+        window = window.narrow(axis, (new - old) // 2, old)
     window.copy_(images)
     return framed

@@ -41,7 +41,7 @@ def _pair(value: object) -> object:
         return value
     numbers = value.replace(" ", "").split(",")
     if len(numbers) != 2:
-        raise ValueError("write what black and white become, for example -0.1,1.175")
+        raise ValueError("write two numbers with a comma between, for example -0.1,1.175")
     return numbers
 
 
