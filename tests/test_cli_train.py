@@ -37,7 +37,8 @@ SECOND = {
 THIRD = {"epochs": ("1", 1), "loss": ("map", "map"), "schedule": ("constant", "constant")}
 COLOR = {
     "epochs": ("1", 1), "crop": ("random", "random"), "side_range": ("36,48", (36, 48)),
-    "image_size": ("40", 40), "protocol": ("ten-crop", "ten-crop"), "pca_color": ("0.1", 0.1),
+    "image_size": ("40", 40), "protocol": ("ten-crop", "ten-crop"),
+    "scales": ("32, 40", (32, 40)), "view_average": ("scores", "scores"), "pca_color": ("0.1", 0.1),
 }  # fmt: skip
 ALL = FIRST | SECOND | THIRD | COLOR
 

@@ -45,6 +45,13 @@ def _pair(value: object) -> object:
     return numbers
 
 
+def _numbers(value: object) -> object:
+    """Read "224,256" as numbers."""
+    if not isinstance(value, str):
+        return value
+    return [number for number in value.replace(" ", "").split(",") if number]
+
+
 class Recipe(BaseModel):
     """All choices of a run. Frozen; unknown names are refused with the nearest known one.
 
@@ -141,6 +148,14 @@ class Recipe(BaseModel):
     protocol: Literal[
         "single", "ten-crop", "dense", "multi-scale", "fifty-crop", "150-crop", "144-crop"
     ] = Field("single", description="Views of an image whose answers are averaged at test time.")
+    scales: Annotated[tuple[int, ...], BeforeValidator(_numbers)] = Field(
+        (),
+        description="For protocols multi-scale and 150-crop: shorter sides, as 224,256,288 "
+        "[pixels]; by default VGG's rule, from image_size or side_range.",
+    )
+    view_average: Literal["probabilities", "scores"] = Field(
+        "probabilities", description="What is averaged over views; scores as ResNet does."
+    )
 
     flip: bool = Field(False, description="Mirror every second image, left to right, at random.")
     crop_padding: int = Field(
@@ -166,6 +181,8 @@ class Recipe(BaseModel):
     def _agree(self) -> Self:
         if self.input_range is not None and self.input_range[0] >= self.input_range[1]:
             raise ValueError("input_range needs its first number below its second")
+        if any(scale < 1 for scale in self.scales):
+            raise ValueError("scales need numbers above 0")
         if self.side_range is not None:
             if self.crop != "random":
                 raise ValueError("side_range works with crop random only")
