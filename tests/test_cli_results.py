@@ -76,6 +76,22 @@ def test_evaluate_prints_the_figures_of_its_report(capsys, reader):
     assert printed.err == f"see mistakes, confusion, result and evaluation in {reader}\n"
 
 
+def test_several_runs_are_an_ensemble_and_a_protocol_is_named(capsys, run, bars, tmp_path):
+    other = str(tmp_path / "other")
+    window = ("--image-size", "34", "--crop", "random", "--seed", "1", "--epochs", "1")
+    said(capsys, "train", "lecun1990", bars, *window, "--out", other)
+    report = json.loads(said(capsys, "evaluate", run, other, "--json"))
+    assert report["ensemble"] == [other]
+    lines = said(capsys, "evaluate", run, other).splitlines()
+    error = f"error {100 * report['error_rate']:.2f} %"
+    assert lines[1] == f"{error}, ensemble of 2, protocol single"
+    lines = said(capsys, "evaluate", other, "--protocol", "ten-crop").splitlines()
+    report = json.loads((Path(other) / "evaluation-ten-crop.json").read_text())
+    assert lines[1] == f"error {100 * report['error_rate']:.2f} %, protocol ten-crop"
+    line = refused(capsys, 2, "evaluate", run, "--protocol", "ten-crop")
+    assert "ten-crop takes windows of larger images, but lecun1990 reads 28x28" in line
+
+
 def test_of_many_classes_the_ten_with_the_lowest_recall_are_shown(capsys, tmp_path):
     folder, out = tmp_path / "letters", str(tmp_path / "run")
     folder.mkdir()

@@ -89,23 +89,21 @@ def check_protocol(protocol: str, network: nn.Module, recipe: Recipe, spec: Inpu
         sides = scales_for(recipe, spec) if protocol == "multi-scale" else ()
         _ask_once(protocol, network, recipe, spec, sides)
         return
-    framed = any(a < b for a, b in zip(spec.image_size, spec.input_size, strict=True))
     sides = (min(spec.image_size),)
     if protocol == "150-crop":
         sides = scales_for(recipe, spec)
         if len(sides) != 3:
             raise UsageError(f"protocol 150-crop looks at three scales, the recipe names {sides}")
-    if protocol != "144-crop" and (
-        framed or min(sides) < max(spec.input_size) or max(sides) == max(spec.input_size)
-    ):
+    least = max(spec.input_size)
+    if protocol != "144-crop" and (min(sides) < least or max(sides) == least):
         raise UsageError(
             f"protocol {protocol} takes windows of larger images, but {reads} and this run has "
             f"its images at {', '.join(map(str, sides))}; train with a larger image_size"
         )
-    if framed:
+    if any(a < b for a, b in zip(spec.image_size, spec.input_size, strict=True)):
         raise UsageError(
             f"protocol {protocol} takes windows full of image, but {reads} and this run has its "
-            f"images at {sides[0]}; train with image_size {max(spec.input_size)} or more"
+            f"images at {min(spec.image_size)}; train with image_size {least} or more"
         )
 
 
