@@ -13,7 +13,7 @@ ELASTIC_POINTS = 5
 
 
 def mirror(images: Tensor, recipe: Recipe, epoch: int, indices: Tensor) -> Tensor:
-    """Mirror every second image, left to right, at random; an exact copy of its pixels.
+    """Mirror images left to right at random, half of them; an exact copy of their pixels.
 
     Args:
         images: ``(N, C, H, W)``, of any type.

@@ -157,7 +157,7 @@ class Recipe(BaseModel):
         "probabilities", description="What is averaged over views; scores as ResNet does."
     )
 
-    flip: bool = Field(False, description="Mirror every second image, left to right, at random.")
+    flip: bool = Field(False, description="Mirror images left to right at random, half of them.")
     crop_padding: int = Field(
         0,
         ge=0,
