@@ -259,6 +259,7 @@ _BELONGS_TO: dict[str, dict[str, dict[str, Any]]] = {
     "schedule": {
         name: {"milestones": {}} for name in ("constant", "step", "cosine", "one-cycle", "plateau")
     },
+    "crop": {"center": {"side_range": None}, "area": {"side_range": None}, "random": {}},
     "loss": {name: {"label_smoothing": 0.0} for name in ("cross-entropy", "map", "squared-error")},
 }
 
