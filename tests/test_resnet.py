@@ -147,6 +147,32 @@ def test_a_block_adds_what_its_layers_say(shortcuts):
     assert torch.allclose(block(x), F.relu(residual + beside), atol=1e-6)
 
 
+@pytest.mark.parametrize("stride_in_3x3", [False, True])
+def test_a_bottleneck_computes_its_layers_one_after_another(stride_in_3x3):
+    torch.manual_seed(7)
+    block = Bottleneck(5, 3, 2, "B", stride_in_3x3=stride_in_3x3)
+    images = torch.randn(3, 5, 8, 6)
+    first, second = (1, 2) if stride_in_3x3 else (2, 1)
+    x = F.relu(block.bn1(F.conv2d(images, block.conv1.weight, stride=first)))
+    x = F.relu(block.bn2(F.conv2d(x, block.conv2.weight, stride=second, padding=1)))
+    x = block.bn3(F.conv2d(x, block.conv3.weight))
+    beside = block.downsample[1](F.conv2d(images, block.downsample[0].weight, stride=2))
+    assert torch.allclose(block(images), F.relu(x + beside), atol=1e-6)
+
+
+def test_the_stem_is_a_7x7_convolution_rectified_and_3x3_pooling_both_of_stride_2():
+    torch.manual_seed(8)
+    network = ResNet(depth=18).eval()
+    images = torch.randn(2, 3, 36, 44)
+    x = F.relu(network.bn1(F.conv2d(images, network.conv1.weight, stride=2, padding=3)))
+    x = F.pad(x, (1, 1, 1, 1)).unfold(2, 3, 2).unfold(3, 3, 2).amax(dim=(4, 5))
+    maps = []
+    network.layer1.register_forward_pre_hook(lambda _layer, inputs: maps.append(inputs[0].clone()))
+    with torch.no_grad():
+        network(images)
+        assert torch.allclose(maps[0], x, atol=1e-5)
+
+
 @pytest.mark.parametrize("block", [BasicBlock(8, 8, 1, "A"), Bottleneck(32, 8, 1, "B")])
 def test_a_block_with_a_residual_of_zero_is_the_identity(block):
     last = block.bn3 if isinstance(block, Bottleneck) else block.bn2
