@@ -1,10 +1,18 @@
 """Augmentation against maps worked out by hand, and as a function of (seed, epoch, index)."""
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
-from striate.augmentation import mirror, outside_color, shift_pixels, warp
+from striate.augmentation import (
+    color_axes,
+    mirror,
+    outside_color,
+    shift_colors,
+    shift_pixels,
+    warp,
+)
 from striate.preparation import InputSpec
 from striate.recipes import Recipe
 
@@ -216,3 +224,40 @@ def test_what_crop_padding_lets_in(changes, color):
         background=(0.9, 0.1),
     ).model_copy(update=changes)  # fmt: skip
     assert outside_color(spec).tolist() == pytest.approx(color)
+
+
+def test_principal_colours_are_numpy_s_and_do_not_depend_on_the_order_of_the_images():
+    generator = torch.Generator().manual_seed(2)
+    images = torch.randint(256, (2300, 3, 5, 4), dtype=torch.uint8, generator=generator)
+    images[:, 1] = images[:, 0] // 2 + 20  # so that the axes are not arbitrary
+    axes = color_axes(images, (0, 255))
+    assert axes == color_axes(images.flip(0), (0, 255))
+    pixels = images.permute(0, 2, 3, 1).reshape(-1, 3).double().numpy() / 255
+    values, vectors = np.linalg.eigh(np.cov(pixels.T, bias=True))
+    for axis, value, vector in zip(axes, values[::-1], vectors.T[::-1], strict=True):
+        assert np.linalg.norm(axis) == pytest.approx(value)
+        assert abs(np.dot(axis, vector)) == pytest.approx(value)
+    same = color_axes(images.float() / 255 * 2 - 1, (-1, 1))
+    assert np.allclose(np.abs(axes), np.abs(same), atol=1e-6)
+
+
+def test_colours_are_shifted_along_the_principal_axes_by_normal_amounts():
+    axes = ((0.06, 0.05, 0.04), (0.005, 0.0, -0.0075), (0.001, -0.003, 0.00225))
+    spec = InputSpec(
+        channels=3, image_size=(4, 5), input_size=(4, 5), mean=(0.5,) * 3, std=(0.25, 0.5, 0.2),
+        background=(0.0,) * 3, color_axes=axes,
+    )  # fmt: skip
+    recipe = RECIPE.replace(pca_color=0.1)
+    images = torch.rand(3000, 3, 4, 5)
+    moves = shift_colors(images, spec, recipe, 1, torch.arange(3000)) - images
+    assert torch.allclose(moves, moves[:, :, :1, :1].expand_as(moves), atol=1e-6)
+    unit = moves[:, :, 0, 0] * torch.tensor([0.25, 0.5, 0.2])  # back to [0, 1]
+    amounts = torch.linalg.solve(torch.tensor(axes).T, unit.T).T
+    assert amounts.std(dim=0).tolist() == pytest.approx([0.1] * 3, rel=0.05)
+    assert amounts.mean(dim=0).abs().max() < 0.007
+    assert torch.corrcoef(amounts.T).sub(torch.eye(3)).abs().max() < 0.06
+    alone = shift_colors(images[7:8], spec, recipe, 1, torch.tensor([7])) - images[7:8]
+    assert torch.allclose(alone, moves[7:8], atol=1e-6)
+    again = shift_colors(images, spec, recipe, 2, torch.arange(3000)) - images
+    assert not torch.allclose(again, moves, atol=1e-3)
+    assert shift_colors(images, spec, RECIPE, 1, torch.arange(3000)) is images

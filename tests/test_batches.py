@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from striate.augmentation import mirror, outside_color, shift_pixels
+from striate.augmentation import mirror, outside_color, shift_colors, shift_pixels
 from striate.batches import (
     hold_out,
     input_spec,
@@ -79,6 +79,26 @@ def test_batches_are_flipped_and_shifted_copies_of_the_prepared_images(part, spe
     assert torch.equal(batch.images, expected)
     assert not torch.equal(expected, mirrored)
     assert batch.images.min() >= plain.min()  # the background comes in, nothing darker
+
+
+@pytest.mark.parametrize(
+    ("changes", "exact"),
+    [
+        ({"flip": True, "crop_padding": 3}, True),
+        ({"crop": "random", "image_size": 33, "flip": True}, True),
+        ({"crop": "random", "image_size": 30, "side_range": (29, 40), "flip": True}, False),
+        ({"crop": "area", "image_size": 30, "shift": 2, "crop_padding": 1}, False),
+    ],
+)
+def test_an_image_is_changed_the_same_in_any_batch(part, changes, exact):
+    seen = []
+    for batch_size in (51, 7):
+        recipe = RECIPE.replace(batch_size=batch_size, **changes)
+        spec = input_spec(part.images, RANGE, (1, 28, 28), recipe)
+        batches = list(training_batches(part, RANGE, spec, recipe, 2))
+        places = torch.cat([batch.indices for batch in batches]).argsort()
+        seen.append(torch.cat([batch.images for batch in batches])[places])
+    assert torch.allclose(*seen, rtol=0, atol=0 if exact else 1e-5)
 
 
 def test_held_out_images_are_stratified_and_neither_lost_nor_shared(part):
@@ -164,6 +184,20 @@ def test_an_image_size_beyond_the_input_is_the_shorter_side(own, side, size):
 def test_windows_that_the_images_do_not_have_are_refused(part, changes, message):
     with pytest.raises(UsageError, match=message):
         input_spec(part.images, RANGE, (1, 28, 28), RECIPE.replace(**changes))
+
+
+def test_the_shift_of_colours_needs_three_channels_and_is_in_the_batches(part):
+    recipe = RECIPE.replace(pca_color=0.1)
+    with pytest.raises(UsageError, match="but the images have 1 channel; set pca_color to 0"):
+        input_spec(part.images, RANGE, (1, 28, 28), recipe)
+    colour = Part(part.images * torch.tensor([1, 0, 1], dtype=torch.uint8)[:, None, None], part[1])
+    spec = input_spec(colour.images, RANGE, (3, 28, 28), recipe)
+    assert spec.color_axes is not None
+    batch = next(training_batches(colour, RANGE, spec, recipe, 1))
+    plain = prepare(colour.images[batch.indices], RANGE, spec)
+    assert torch.equal(batch.images, shift_colors(plain, spec, recipe, 1, batch.indices))
+    assert not torch.allclose(batch.images, plain, atol=1e-3)
+    assert input_spec(colour.images, RANGE, (3, 28, 28), RECIPE).color_axes is None
 
 
 @pytest.mark.parametrize("crop", ["random", "area"])

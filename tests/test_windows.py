@@ -68,16 +68,17 @@ def test_a_random_side_gives_the_window_of_the_image_resized_to_that_side():
     assert sides == {9, 10, 11, 12, 13, 14}
 
 
-def test_a_part_by_area_is_cut_out_and_resized_like_any_image():
+@pytest.mark.parametrize("input_size", [(8, 6), (28, 35)])
+def test_a_part_by_area_is_cut_out_and_resized_like_any_image(input_size):
     stored = torch.randint(256, (64, 2, 37, 29), dtype=torch.uint8)
-    spec, recipe = spec_of((8, 8)), RECIPE.replace(crop="area")
+    spec, recipe = spec_of(input_size, input_size), RECIPE.replace(crop="area")
     unit = to_unit(stored, RANGE)
     windows = take_windows(stored, RANGE, spec, recipe, 2, torch.arange(64))
     down, across = area_spans(unit, spec, recipe, 2, torch.arange(64))
     for index, window in enumerate(windows):
         top, bottom = int(down.low[index]), int(down.high[index])
         left, right = int(across.low[index]), int(across.high[index])
-        alone = resize(unit[index : index + 1, :, top:bottom, left:right], (8, 8))[0]
+        alone = resize(unit[index : index + 1, :, top:bottom, left:right], input_size)[0]
         assert torch.allclose(window, alone, atol=1e-5)
 
 

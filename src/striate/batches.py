@@ -9,7 +9,15 @@ import torch
 from torch import Tensor
 
 from striate import datasets
-from striate.augmentation import mirror, outside_color, shift_pixels, warp, warps
+from striate.augmentation import (
+    color_axes,
+    mirror,
+    outside_color,
+    shift_colors,
+    shift_pixels,
+    warp,
+    warps,
+)
 from striate.datasets.sets import Part
 from striate.errors import DataError, UsageError
 from striate.figures import figure_extent
@@ -109,12 +117,18 @@ def input_spec(
         recipe: Its ``image_size`` and ``input_range`` overrule what the images say.
 
     Raises:
-        UsageError: The images and the network's input do not allow the recipe's ``crop``.
+        UsageError: The images and the network's input do not allow the recipe's ``crop``, or
+            the images' channels its ``pca_color``.
     """
     channels, *own = images.shape[1:]
     wanted = tuple(input_shape[1:])
     size = _image_size(tuple(own), wanted, recipe)
     _check_crop(size, wanted, recipe)
+    if recipe.pca_color and channels != 3:
+        raise UsageError(
+            f"pca_color shifts red, green and blue, but the images have {channels} channel"
+            f"{'s' if channels > 1 else ''}; set pca_color to 0"
+        )
     if recipe.input_range is None:
         mean, std = _mean_and_deviation(images, value_range)
     else:
@@ -137,6 +151,7 @@ def input_spec(
         background=background,
         training_size=tuple(own),
         figure_extent=figure_extent(to_unit(sample, value_range), background),
+        color_axes=color_axes(images, value_range) if recipe.pca_color else None,
     )
 
 
@@ -217,6 +232,7 @@ def training_batches(
             images = normalize(warp(windows, recipe, epoch, indices), spec)
         else:
             images = prepare(stored, value_range, spec)
+        images = shift_colors(images, spec, recipe, epoch, indices)
         images = shift_pixels(images, recipe, epoch, indices, outside_color(spec))
         yield Batch(indices, images, part.targets[indices])
 

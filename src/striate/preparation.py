@@ -30,6 +30,9 @@ class InputSpec(BaseModel):
         figure_extent: Where the training images are figures on a plain ground, as digits
             are: the median longer side of the figure as a share of the image's. Otherwise
             None.
+        color_axes: For AlexNet's shift of colours: each principal direction of the training
+            set's colours in [0, 1], times its variance, the largest first. None where the
+            recipe does not use it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +45,7 @@ class InputSpec(BaseModel):
     background: tuple[float, ...]
     training_size: tuple[int, ...] | None = None
     figure_extent: float | None = None
+    color_axes: tuple[tuple[float, ...], ...] | None = None
 
     @property
     def has_window(self) -> bool:
