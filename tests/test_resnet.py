@@ -274,6 +274,17 @@ def test_the_published_course_of_the_rate_on_cifar_10():
     assert rates == pytest.approx([0.01, 0.01, 0.1, 0.01])
 
 
+@pytest.mark.parametrize("name", ["resnet18", "plain34", "resnet152"])
+def test_the_published_recipe_for_imagenet(name):
+    recipe = find_recipe(name)
+    assert (recipe.batch_size, recipe.learning_rate, recipe.momentum) == (256, 0.1, 0.9)
+    assert (recipe.weight_decay, recipe.schedule, recipe.plateau_factor) == (1e-4, "plateau", 0.1)
+    assert (recipe.crop, recipe.side_range, recipe.flip) == ("random", (256, 480), True)
+    assert (recipe.pca_color, recipe.protocol) == (0.1, "ten-crop")
+    steps = -(-1_281_167 // recipe.batch_size)  # training images of ILSVRC-2012
+    assert recipe.epochs * steps == pytest.approx(600_000, abs=steps)
+
+
 @pytest.mark.parametrize(
     ("network", "options", "message"),
     [
