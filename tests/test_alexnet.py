@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import distributed, multiprocessing, nn
 
-from striate.layers import LocalResponseNorm
 from striate.models import build
 from striate.models.alexnet import (
     EXCHANGES,
@@ -17,6 +16,7 @@ from striate.models.alexnet import (
     through_towers,
     tower,
 )
+from striate.normalization import LocalResponseNorm
 from striate.tracing import trace
 
 # From the paper's kernel sizes and numbers of maps, worked out by hand.

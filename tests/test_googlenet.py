@@ -5,9 +5,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from striate.layers import Dropout, LocalResponseNorm, WithAuxiliary
+from striate.layers import Dropout, WithAuxiliary
 from striate.models import build, find_recipe
 from striate.models.googlenet import GoogLeNet
+from striate.normalization import LocalResponseNorm
 from striate.tracing import trace
 
 # Exact, with a bias for each map, from the widths below and worked out beside the paper.

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from striate.layers import Dropout, LocalResponseNorm
+from striate.layers import Dropout
 from striate.models import build
+from striate.normalization import LocalResponseNorm
 from striate.tracing import trace
 
 NAMES = {

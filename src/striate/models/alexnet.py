@@ -46,7 +46,8 @@ import torch
 from torch import Tensor, distributed, nn
 
 from striate.fully_convolutional import FullyConvolutional
-from striate.layers import Dropout, LocalResponseNorm
+from striate.layers import Dropout
+from striate.normalization import LocalResponseNorm
 from striate.recipes import Recipe
 
 STARTS_AT_ONE = ("conv2", "conv4", "conv5", "fc6", "fc7")
