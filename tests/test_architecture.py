@@ -21,7 +21,7 @@ FLOORS = [
         *("metrics", "devices", "display", "fully_convolutional", "normalization"),
         *("tracing_windows", "tracing_pointwise", "tracing_shapes", "tracing_recorder"),
     },
-    {"models", "datasets", "augmentation", "tracing", "images"},
+    {"models", "datasets", "augmentation", "windows", "tracing", "images"},
     {"batches", "describing", "plotting", "pictures", "mistakes", "model_card"},
     {"runs", "optimization", "scoring", "provenance"},
     {"run_creation", "training_loop", "prediction"},

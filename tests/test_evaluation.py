@@ -293,24 +293,19 @@ def test_reports_that_cannot_be_written_are_refused_and_the_old_ones_stay(bars_r
     assert bars_run.evaluation() == before
 
 
-def test_the_classes_of_a_cifar_folder_are_its_own(tmp_path, bars_run):
+def test_the_classes_of_a_cifar_folder_are_its_own(tmp_path, bars_run, color_set):
     """Colour pictures go the whole way, and a grey run refuses them by their classes."""
-    folder = tmp_path / "tiny"
-    folder.mkdir()
-    generator = torch.Generator().manual_seed(3)
-    records = torch.randint(0, 256, (20, 3073), generator=generator, dtype=torch.uint8)
-    records[:, 0] = torch.arange(20) % 10
-    for name in (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"):
-        (folder / name).write_bytes(records.numpy().tobytes())
-    recipe = Recipe(network="lenet5_relu", data=str(folder), epochs=1, batch_size=13)
+    recipe = Recipe(network="lenet5_relu", data=str(color_set), epochs=1, batch_size=13)
     run = train(recipe, tmp_path / "colour")
     said = striate.evaluate(run)
     assert (said["examples"], said["classes"][0]) == (20, "airplane")
     assert said["top5_error"] is not None
+    content = bytearray((color_set / "test_batch.bin").read_bytes())
+    records = torch.frombuffer(content, dtype=torch.uint8).view(20, 3073)
     shown = cards((run.path / "mistakes.html").read_text())
     assert len(shown) == round(20 * said["error_rate"]) > 0
     for levels, target, _, place in shown:
         assert target == said["classes"][int(records[place, 0])]
         assert (levels == records[place, 1:].view(3, 32, 32).permute(1, 2, 0).numpy()).all()
     with pytest.raises(DataError, match="has the classes airplane, automobile"):
-        evaluate(bars_run, str(folder))
+        evaluate(bars_run, str(color_set))

@@ -4,21 +4,79 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from striate.randomness import normals, uniforms
+from striate.preparation import InputSpec, normalized_color, surround
+from striate.randomness import integers, normals, uniforms
 from striate.recipes import Recipe
 
 # The deformation is drawn at this many control points a side and interpolated between them.
 ELASTIC_POINTS = 5
 
 
-def augments(recipe: Recipe) -> bool:
-    """Say whether a recipe changes images at all."""
+def mirror(images: Tensor, recipe: Recipe, epoch: int, indices: Tensor) -> Tensor:
+    """Mirror every second image, left to right, at random; an exact copy of its pixels.
+
+    Args:
+        images: ``(N, C, H, W)``, of any type.
+        recipe: ``flip`` says whether, ``seed`` fixes which.
+        epoch: Counted from 0.
+        indices: ``(N,)``, the images' places in the training set.
+
+    Returns:
+        Images of the same shape; the very same tensor if ``flip`` is off.
+    """
+    if not recipe.flip:
+        return images
+    mirrored = uniforms(recipe.seed, epoch, indices, "flip", 1) < 0.5
+    return torch.where(mirrored[:, :, None, None], images.flip(-1), images)
+
+
+def shift_pixels(
+    images: Tensor, recipe: Recipe, epoch: int, indices: Tensor, color: Tensor
+) -> Tensor:
+    """Pad each side by ``crop_padding``, then cut the old size out at random; exact copies.
+
+    Args:
+        images: ``(N, C, H, W)``.
+        recipe: ``crop_padding`` says how far, ``seed`` fixes the numbers.
+        epoch: Counted from 0.
+        indices: ``(N,)``, the images' places in the training set.
+        color: ``(C,)``, what comes in from outside.
+
+    Returns:
+        Images of the same shape; the very same tensor if ``crop_padding`` is 0.
+
+    Source:
+        K. He, X. Zhang, S. Ren and J. Sun, "Deep residual learning for image recognition",
+        CVPR 2016, for CIFAR-10, with 4 pixels.
+    """
+    if not recipe.crop_padding:
+        return images
+    height, width = images.shape[2:]
+    reach = 2 * recipe.crop_padding
+    top, left = integers(recipe.seed, epoch, indices, "crop padding", 2, reach + 1).unbind(dim=1)
+    padded = surround(images, (height + reach, width + reach), color)
+    windows = padded.unfold(2, height, 1).unfold(3, width, 1)
+    return windows[torch.arange(len(images), device=images.device), :, top, left]
+
+
+def outside_color(spec: InputSpec) -> Tensor:
+    """Say what ``shift_pixels`` lets in: ``(C,)``, for normalised images.
+
+    Around figures on a plain ground, and around images that stand in a frame, the background;
+    around photographs what is zero to the network, the training set's mean colour.
+    """
+    framed = spec.figure_extent is not None or spec.image_size != spec.input_size
+    return normalized_color(spec.background if framed else spec.mean, spec)
+
+
+def warps(recipe: Recipe) -> bool:
+    """Say whether a recipe resamples images, as ``warp`` does."""
     return any(
         (recipe.shift, recipe.rotation, recipe.scale, recipe.squeeze, recipe.shear, recipe.elastic)
     )
 
 
-def augment(images: Tensor, recipe: Recipe, epoch: int, indices: Tensor) -> Tensor:
+def warp(images: Tensor, recipe: Recipe, epoch: int, indices: Tensor) -> Tensor:
     """Shift, rotate, scale, squeeze, shear and bend each image as far as its recipe allows.
 
     All changes are one resampling, bilinear; what comes in from outside repeats the border.
@@ -32,7 +90,7 @@ def augment(images: Tensor, recipe: Recipe, epoch: int, indices: Tensor) -> Tens
     Returns:
         Images of the same shape; the very same tensor if the recipe changes nothing.
     """
-    if not augments(recipe):
+    if not warps(recipe):
         return images
     height, width = images.shape[2:]
     grid = F.affine_grid(

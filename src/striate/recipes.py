@@ -41,7 +41,7 @@ def _pair(value: object) -> object:
         return value
     numbers = value.replace(" ", "").split(",")
     if len(numbers) != 2:
-        raise ValueError("write what black and white become, for example -0.1,1.175")
+        raise ValueError("write two numbers with a comma between, for example -0.1,1.175")
     return numbers
 
 
@@ -119,7 +119,8 @@ class Recipe(BaseModel):
         None,
         ge=1,
         description="Side to which images are resized, then surrounded by background up to the "
-        "network's input; by default their own, if that fits.",
+        "network's input; if larger than that, it is their shorter side, and the network reads "
+        "a window. By default their own, if that fits.",
     )
     input_range: Annotated[tuple[float, float] | None, BeforeValidator(_pair)] = Field(
         None,
@@ -132,7 +133,7 @@ class Recipe(BaseModel):
         description="Window of the network's input taken from a larger training image: its "
         "middle, a random place, or GoogLeNet's 8 to 100 % of the area at aspect 3/4 to 4/3.",
     )
-    side_range: Annotated[tuple[float, float] | None, BeforeValidator(_pair)] = Field(
+    side_range: Annotated[tuple[int, int] | None, BeforeValidator(_pair)] = Field(
         None,
         description="For crop random: the shorter side is resized at random between these two "
         "before the window is taken, as 256,512 [pixels]; by default image_size.",
@@ -165,6 +166,13 @@ class Recipe(BaseModel):
     def _agree(self) -> Self:
         if self.input_range is not None and self.input_range[0] >= self.input_range[1]:
             raise ValueError("input_range needs its first number below its second")
+        if self.side_range is not None:
+            if self.crop != "random":
+                raise ValueError("side_range works with crop random only")
+            if not 1 <= self.side_range[0] <= self.side_range[1]:
+                raise ValueError(
+                    "side_range needs its first number above 0 and not above its second"
+                )
         if self.label_smoothing and self.loss != "cross-entropy":
             raise ValueError("label_smoothing works with loss cross-entropy only")
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
