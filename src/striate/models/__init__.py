@@ -112,6 +112,43 @@ NETWORKS: dict[str, Network] = {
             ("jittered", (2, 108, 108), 6, "cluttered NORB, max pooling", ()),
         )
     },
+    "alexnet": Network(
+        *("alexnet", "AlexNet", (3, 227, 227), 1000, "Krizhevsky et al. 2012"),
+        title="two groups, as on two GPUs",
+        recipe="alexnet",
+    ),
+    "alexnet_torchvision": Network(
+        *("alexnet", "AlexNetTorchvision", (3, 224, 224), 1000, "after Krizhevsky et al. 2012"),
+        title="torchvision's, one tower",
+        recipe="alexnet_torchvision",
+    ),
+    **{
+        name: Network(
+            *("vgg", "VGG", (3, 224, 224), 1000, "Simonyan & Zisserman 2014"),
+            title=f"{configuration}: {what}",
+            recipe=name,
+            options=(("configuration", configuration),),
+        )
+        for name, configuration, what in (
+            ("vgg11", "A", "8 convolutions of 3x3"),
+            ("vgg11_lrn", "A-LRN", "A, response norm"),
+            ("vgg13", "B", "10 convolutions of 3x3"),
+            ("vgg16_c", "C", "B and 3 of 1x1"),
+            ("vgg16", "D", "13 convolutions of 3x3"),
+            ("vgg19", "E", "16 convolutions of 3x3"),
+        )
+    },
+    "googlenet": Network(
+        *("googlenet", "GoogLeNet", (3, 224, 224), 1000, "Szegedy et al. 2014"),
+        title="with two auxiliary classifiers",
+        recipe="googlenet",
+    ),
+    "googlenet_torchvision": Network(
+        *("googlenet", "GoogLeNet", (3, 224, 224), 1000, "after Szegedy et al. 2014"),
+        title="torchvision's, batch norm",
+        recipe="googlenet_torchvision",
+        options=(("torchvision", True),),
+    ),
     **{
         f"resnet{depth}{ending}": Network(
             *("resnet", "ResNet", (3, 224, 224), 1000, paper),
@@ -172,6 +209,9 @@ NETWORKS: dict[str, Network] = {
     },
 }
 
+# Papers whose networks have each a recipe of the same name.
+_NAMED_ALIKE = ("scherer2010", "alexnet", "vgg", "googlenet", "resnet", "allcnn")
+
 # Name of a recipe → the file in this folder that holds it.
 RECIPES: dict[str, str] = {
     "lecun1989": "lecun1989",
@@ -191,7 +231,7 @@ RECIPES: dict[str, str] = {
     **{
         network.recipe: network.module
         for network in NETWORKS.values()
-        if network.module in ("scherer2010", "allcnn", "resnet")
+        if network.module in _NAMED_ALIKE
     },
     **{
         f"{network.recipe}-cifar10": network.module
