@@ -1,10 +1,13 @@
 """Residual and plain networks against the tables of He et al. (2015), and computed another way."""
 
+import json
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from peering import in_peers
 from striate.models import NETWORKS, build, find_recipe
 from striate.models.resnet import (
     BasicBlock,
@@ -201,6 +204,35 @@ def test_v1_5_has_the_names_and_shapes_of_v1_and_computes_something_else():
     images = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         assert not torch.allclose(first(images), second(images), rtol=0.01)
+
+
+MOVED = """
+import json, torch, torchvision_cpu, torchvision, striate
+
+torch.manual_seed(0)
+images = torch.randn(2, 3, 96, 128)
+ours = striate.build("resnet50").eval()
+for key, tensor in ours.state_dict().items():  # as if trained
+    if key.endswith("running_mean"):
+        tensor.normal_(0, 0.1)
+    elif key.endswith("running_var"):
+        tensor.uniform_(0.5, 1.5)
+with torch.device("meta"):
+    theirs = torchvision.models.resnet50().eval()
+theirs.load_state_dict(ours.state_dict(), strict=True, assign=True)
+with torch.no_grad():
+    logits, answers = ours(images), [theirs(images)]
+    for stage in (theirs.layer2, theirs.layer3, theirs.layer4):
+        stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
+    answers.append(theirs(images))
+print(json.dumps([((logits - a).abs().max() / a.abs().max()).item() for a in answers]))
+"""
+
+
+def test_v1_is_torchvision_s_network_with_the_strides_moved_and_not_without():
+    as_it_is, moved = json.loads(in_peers(MOVED))
+    assert as_it_is > 0.01
+    assert moved < 1e-5
 
 
 def test_weights_are_drawn_by_their_fan_in_and_norms_begin_as_they_are():
