@@ -18,7 +18,7 @@ FLOORS = [
     {"errors", "files", "geometry", "intervals", "interruption", "lettering", "randomness"},
     {
         *("layers", "recipes", "preparation", "figures", "decoding", "losses"),
-        *("metrics", "devices", "display"),
+        *("metrics", "devices", "display", "fully_convolutional", "normalization"),
         *("tracing_windows", "tracing_pointwise", "tracing_shapes", "tracing_recorder"),
     },
     {"models", "datasets", "augmentation", "windows", "tracing", "images"},

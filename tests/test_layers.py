@@ -16,6 +16,7 @@ from striate.layers import (
     RadialBasisOutput,
     ScaledTanh,
     Subsample,
+    normal_by_fan_in,
     scaled_tanh,
     tell_dropout,
     uniform_by_fan_in,
@@ -123,6 +124,16 @@ def test_initial_weights_fill_their_range():
     for parameter in layer.parameters():
         assert 0.9 * 0.024 < parameter.abs().max() <= 0.024
     assert layer.weight.mean().abs() < 0.001
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_normal_initial_weights_have_the_deviation_of_their_fan_in(bias):
+    torch.manual_seed(0)
+    layer = nn.Conv2d(8, 50, 5, bias=bias)
+    normal_by_fan_in(layer)
+    assert layer.weight.std().item() == pytest.approx((2 / 200) ** 0.5, rel=0.03)
+    assert layer.weight.abs().max() > 3 * layer.weight.std()
+    assert not bias or layer.bias.count_nonzero() == 0
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])

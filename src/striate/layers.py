@@ -44,6 +44,21 @@ def uniform_by_fan_in(layer: nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d) -> N
         nn.init.uniform_(parameter, -bound, bound)
 
 
+def normal_by_fan_in(layer: nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d) -> None:
+    """Draw a layer's weights from N(0, sqrt(2 / F)), F being the inputs of a unit; biases are 0.
+
+    Args:
+        layer: A module with ``weight`` of shape (units, inputs...) and perhaps ``bias``.
+
+    Source:
+        K. He, X. Zhang, S. Ren and J. Sun, "Delving deep into rectifiers: surpassing human-level
+        performance on ImageNet classification", ICCV 2015, section 2.2.
+    """
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
 def scaled_tanh(x: Tensor) -> Tensor:
     """Squash by LeCun's function 1.7159 tanh(2x/3), which maps ±1 to ±1.
 

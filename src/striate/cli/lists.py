@@ -33,7 +33,8 @@ def models(as_json: Json = False) -> None:
         for name, network in NETWORKS.items()
     ]
     print_table(("network", "input", "paper", "what it is"), rows)
-    print(f"\nrecipes (--recipe NAME): {', '.join(sorted(RECIPES))}")
+    others = ", ".join(sorted(RECIPES.keys() - {network.recipe for network in NETWORKS.values()}))
+    print(f"\nrecipes (--recipe NAME): each network's own, by its name, and {others}")
 
 
 def datasets(as_json: Json = False) -> None:

@@ -24,13 +24,18 @@ def print_rich(renderable: Any) -> None:
 
 
 def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """Print rows under a header, numbers to the right."""
+    """Print rows under a header, numbers to the right; names that are typed stay whole."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in header:
         numeric = name in ("classes", "examples", "correct", "precision", "recall", "F1")
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(
+            name,
+            justify="right" if numeric else "left",
+            overflow="fold",
+            no_wrap=name in ("network", "set"),
+        )
     for row in rows:
         table.add_row(*row)
     print_rich(table)
