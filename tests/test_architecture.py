@@ -45,6 +45,7 @@ TESTED_BY = {
     "cli/results": ["test_cli_results"],
     "datasets/__init__": ["test_datasets"],
     "models/__init__": ["test_models"],
+    "weights": ["test_weights", "test_weights_in_training"],
 }
 # Tests of more than one file.
 OF_THE_WHOLE = {"test_architecture", "test_crashes", "test_docs", "test_packaging"}

@@ -4,6 +4,7 @@ Which tensors depend on the channels of the images and which on the number of cl
 by building the network with one more of each, without memory for its weights.
 """
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -110,6 +111,7 @@ def layout_of(name: str) -> Layout:
     )
 
 
+@functools.cache
 def shapes_of(name: str, in_channels: int | None = None, num_classes: int | None = None) -> Shapes:
     """Give name → shape of all that a network's ``state_dict`` holds, without its weights."""
     with torch.device("meta"):
