@@ -19,11 +19,21 @@ FLOORS = [
     {
         *("layers", "recipes", "preparation", "figures", "decoding", "losses"),
         *("metrics", "devices", "display", "fully_convolutional", "normalization"),
+        *("fetching", "weights_files", "published_weights"),
         *("tracing_windows", "tracing_pointwise", "tracing_shapes", "tracing_recorder"),
     },
     {"models", "datasets", "augmentation", "windows", "tracing", "images"},
-    {"batches", "describing", "plotting", "pictures", "mistakes", "model_card", "scoring"},
-    {"runs", "optimization", "protocols", "provenance"},
+    {
+        "batches",
+        "describing",
+        "plotting",
+        "pictures",
+        "mistakes",
+        "model_card",
+        "scoring",
+        "weights_fitting",
+    },
+    {"runs", "optimization", "protocols", "provenance", "weights"},
     {"run_creation", "training_loop", "prediction"},
     {"training", "evaluation"},
     {"cli"},
@@ -44,6 +54,7 @@ TESTED_BY = {
     "cli/results": ["test_cli_results"],
     "datasets/__init__": ["test_datasets"],
     "models/__init__": ["test_models"],
+    "weights": ["test_weights", "test_weights_in_training"],
 }
 # Tests of more than one file.
 OF_THE_WHOLE = {"test_architecture", "test_crashes", "test_docs", "test_packaging"}

@@ -24,6 +24,7 @@ def model_card(
         evaluation: What ``evaluate`` found, or None.
     """
     done = f"{len(rows)} of {recipe.epochs} epochs"
+    began = f", from the weights `{recipe.weights}`" if recipe.weights else ""
     lines = [
         "---",
         "library_name: striate",
@@ -34,7 +35,7 @@ def model_card(
         f"# {recipe.network} on {recipe.data}",
         "",
         f"Network `{recipe.network}` ({len(classes)} classes), trained on `{recipe.data}` "
-        f"for {done} with seed {recipe.seed}; every choice is in `recipe.yaml`.",
+        f"for {done} with seed {recipe.seed}{began}; every choice is in `recipe.yaml`.",
         "",
     ]
     errors = [row["validation_error"] for row in rows if row["validation_error"] is not None]

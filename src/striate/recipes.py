@@ -78,6 +78,11 @@ class Recipe(BaseModel):
         0, ge=0, lt=2**63, description="Fixes initial weights, order and augmentation."
     )
 
+    weights: str | None = Field(
+        None,
+        description="Start from these weights: a name that `striate models` lists, a file, a run "
+        "folder, or NETWORK:FILE for a file that does not say its network.",
+    )
     epochs: int = Field(20, ge=1, description="Passes over the training set.")
     time: Annotated[float | None, BeforeValidator(_seconds)] = Field(
         None, gt=0, description="Stop after this long, for example 90s, 10min or 1.5h."

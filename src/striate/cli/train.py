@@ -17,7 +17,7 @@ from striate.recipes import Recipe, recipe_fields
 
 # Where each field of the recipe stands in the help of `striate train`.
 PANELS = {
-    "The run": ("seed", "epochs", "time", "batch_size", "validation", "patience"),
+    "The run": ("seed", "weights", "epochs", "time", "batch_size", "validation", "patience"),
     "Loss": ("loss", "rubbish", "auxiliary", "label_smoothing"),
     "Optimisation": (
         *("optimizer", "learning_rate", "momentum", "nesterov", "weight_decay", "schedule"),
