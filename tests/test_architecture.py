@@ -15,15 +15,29 @@ CHECKED = [*SOURCES, *TESTS, *sorted((ROOT / "benchmarks").glob("*.py"))]
 
 # From the ground up. A room may import from the floors below its own, and from nothing else.
 FLOORS = [
-    {"errors", "files", "geometry", "intervals", "interruption", "lettering", "tracing_tensors"},
     {
-        *("randomness", "layers", "recipes", "preparation", "figures", "decoding", "losses"),
-        *("metrics", "devices", "display", "fetching", "fully_convolutional"),
+        *("errors", "files", "geometry", "intervals", "interruption", "lettering", "randomness"),
+        "tracing_tensors",
+    },
+    {
+        *("layers", "recipes", "preparation", "figures", "decoding", "losses"),
+        *("metrics", "devices", "display", "fully_convolutional", "normalization"),
+        *("fetching", "weights_files", "published_weights"),
         *("tracing_windows", "tracing_pointwise", "tracing_shapes", "tracing_recorder"),
     },
-    {"models", "datasets", "augmentation", "tracing", "images"},
-    {"batches", "describing", "drawing", "plotting", "pictures", "mistakes", "model_card"},
-    {"runs", "optimization", "scoring", "provenance"},
+    {"models", "datasets", "augmentation", "windows", "tracing", "images"},
+    {
+        "batches",
+        "describing",
+        "drawing",
+        "plotting",
+        "pictures",
+        "mistakes",
+        "model_card",
+        "scoring",
+        "weights_fitting",
+    },
+    {"runs", "optimization", "protocols", "provenance", "weights"},
     {"run_creation", "training_loop", "prediction"},
     {"training", "evaluation"},
     {"cli"},
@@ -55,6 +69,7 @@ TESTED_BY = {
     "drawing/volumes": ["test_drawing_blocks"],
     "drawing/wording": ["test_drawing_wording"],
     "models/__init__": ["test_models"],
+    "weights": ["test_weights", "test_weights_in_training"],
 }
 # Tests of more than one file.
 OF_THE_WHOLE = {"test_architecture", "test_crashes", "test_docs", "test_packaging"}

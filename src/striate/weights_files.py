@@ -9,11 +9,11 @@ import math
 import re
 import struct
 import tarfile
+import textwrap
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import safetensors
 import torch
@@ -25,6 +25,8 @@ from striate.errors import DataError
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 # What training programs and compilers put before every name.
 PREFIXES = ("module.", "model.", "_orig_mod.")
+# With what torch.save begins: a zip archive; before version 1.6, this number as a pickle.
+TORCH_SAVE = (b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.")
 SAVE_AGAIN = "save the weights alone, by torch.save(network.state_dict(), FILE)"
 
 
@@ -69,9 +71,9 @@ def read_weights(path: Path) -> WeightsFile:
         >>> list(file.tensors), file.notes
         (['fc.weight'], ("weights taken from 'state_dict'", "prefix 'module.' taken off"))
     """
-    kind = _kind(path)
     metadata: Mapping[str, str] = {}
-    if kind == "safetensors":
+    content: object
+    if _kind(path) == "safetensors":
         content, metadata = _read_safetensors(path)
     else:
         content = _read_torch(path)
@@ -88,15 +90,7 @@ def read_weights(path: Path) -> WeightsFile:
                 f"{path}: {name} holds values that are not finite, so training went wrong before "
                 "it was saved; take an earlier file"
             )
-    facts = _facts(metadata)
-    standard = facts.get("input", {})
-    return WeightsFile(
-        tensors,
-        facts.get("network"),
-        tuple(standard["mean"]) if "mean" in standard else None,
-        tuple(standard["std"]) if "std" in standard else None,
-        tuple(notes),
-    )
+    return WeightsFile(tensors, *_facts(metadata), tuple(notes))
 
 
 def _kind(path: Path) -> str:
@@ -114,7 +108,7 @@ def _kind(path: Path) -> str:
         (header,) = struct.unpack("<Q", begin[:8])
         if header + 8 <= size:
             return "safetensors"
-    if begin.startswith((b"PK\x03\x04", b"\x80")):
+    if begin.startswith(TORCH_SAVE):
         return "torch"
     if tarfile.is_tarfile(path):
         raise DataError(
@@ -128,6 +122,10 @@ def _kind(path: Path) -> str:
         what = "is a web page, as a server sends in place of a file"
     elif begin.startswith(b"version https://git-lfs"):
         what = "is a Git LFS pointer in place of the file"
+    elif begin.startswith(b"\x80"):
+        raise DataError(
+            f"{path} is a pickle, but none of torch.save's, and is not read; {SAVE_AGAIN}"
+        )
     elif begin[8:9] == b"{":
         what = f"is broken off after {size:,} bytes"
     elif begin.startswith((b"\xff\xd8", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*")):
@@ -137,7 +135,7 @@ def _kind(path: Path) -> str:
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
     try:
-        with safetensors.safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+        with safetensors.safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (OSError, safetensors.SafetensorError) as error:
         raise _damaged(path, error) from error
@@ -164,9 +162,9 @@ def _read_torch(path: Path) -> object:
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
-    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    if isinstance(error, MemoryError) or len(reason) > 120 or not reason:
-        reason = type(error).__name__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    reason = re.sub(r"^\[enforce fail[^]]*\] \. ", "", lines[0] if lines else type(error).__name__)
+    reason = textwrap.shorten(reason.partition(". ")[0], 100, placeholder=" ...").rstrip(".")
     return DataError(f"{path} is damaged or broken off ({reason}); fetch it again")
 
 
@@ -215,10 +213,14 @@ def _plain(path: Path, name: str, tensor: Tensor) -> Tensor:
     return tensor.detach()
 
 
-def _facts(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """Read what striate writes beside the weights of its runs."""
+def _facts(
+    metadata: Mapping[str, str],
+) -> tuple[str | None, tuple[float, ...] | None, tuple[float, ...] | None]:
+    """Read what striate writes beside the weights of its runs: network, mean and deviation."""
     try:
-        facts = json.loads(metadata.get("striate", "{}"))
-    except ValueError:
-        return {}
-    return facts if isinstance(facts, dict) else {}
+        facts = json.loads(metadata["striate"])
+        mean = tuple(float(value) for value in facts["input"]["mean"])
+        std = tuple(float(value) for value in facts["input"]["std"])
+        return str(facts["network"]), mean, std
+    except (ValueError, KeyError, TypeError):  # written by somebody else
+        return None, None, None

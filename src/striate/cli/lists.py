@@ -1,6 +1,7 @@
 """`striate models`, `datasets` and `describe`: what there is, and what it counts."""
 
 import json
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -9,10 +10,11 @@ from striate.cli.options import Input, Json, built_network, print_rich, print_ta
 from striate.datasets import DATASETS
 from striate.errors import UsageError
 from striate.models import NETWORKS, RECIPES
+from striate.published_weights import PUBLISHED
 
 
 def models(as_json: Json = False) -> None:
-    """List the networks and the shipped recipes."""
+    """List the networks, the shipped recipes and the published weights."""
     if as_json:
         networks = {
             name: {
@@ -24,7 +26,9 @@ def models(as_json: Json = False) -> None:
             }
             for name, network in NETWORKS.items()
         }
-        print(json.dumps({"networks": networks, "recipes": sorted(RECIPES)}, indent=1))
+        weights = {name: asdict(entry) for name, entry in PUBLISHED.items()}
+        listed = {"networks": networks, "recipes": sorted(RECIPES), "weights": weights}
+        print(json.dumps(listed, indent=1))
         return
     rows = [
         (name, "×".join(map(str, network.input_shape)), network.paper, network.title)
@@ -33,6 +37,7 @@ def models(as_json: Json = False) -> None:
     print_table(("network", "input", "paper", "what it is"), rows)
     others = ", ".join(sorted(RECIPES.keys() - {network.recipe for network in NETWORKS.values()}))
     print(f"\nrecipes (--recipe NAME): each network's own, by its name, and {others}")
+    print(f"\nweights (--weights NAME, or a file): {', '.join(PUBLISHED)}")
 
 
 def datasets(as_json: Json = False) -> None:
