@@ -79,3 +79,10 @@ def test_a_network_is_cut_where_all_its_paths_meet():
         later = range(block[-1] + 1, len(found))
         read = {source for i in later for source in found[i].inputs}
         assert read & inside <= {block[-1]}
+
+
+def test_a_block_in_which_all_read_all_is_summed_up_however_small_the_network():
+    folds = folded(steps(traced("dense")))
+    assert [fold.summary for fold in folds if fold.summary] == [
+        ("30 × (3×3 convolution → concatenation)",)
+    ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from striate.drawing.steps import Step, spaced
 
 MOST_BOXES = 64  # without folding
+_MOST_SKIPS = 24  # edges of a block beyond one for each step; more could not be told apart
 _MOST_IN_A_BLOCK = 16  # steps between two places that all paths go through
 _MOST_FOLDED = 160  # boxes; beyond, repeats that differ in their channels are folded too
 _LONGEST_PERIOD = 12
@@ -41,7 +42,8 @@ def folded(steps: Sequence[Step]) -> tuple[Fold, ...]:
     """Cut a network where all its paths meet, and fold equal neighbours.
 
     Up to 64 steps nothing is folded. Beyond, equal blocks in a row are drawn once and counted;
-    beyond 160 boxes also those that differ only in their numbers of channels.
+    beyond 160 boxes also those that differ only in their numbers of channels. A block with more
+    edges than can be told apart is summed up.
 
     Args:
         steps: Of a network.
@@ -59,9 +61,15 @@ def folded(steps: Sequence[Step]) -> tuple[Fold, ...]:
         [((0,), 1), ((1,), 1), ((2,), 80)]
     """
     blocks = cut(steps)
+    skips = [sum(len(steps[i].inputs) - 1 for i in block) > _MOST_SKIPS for block in blocks]
     if len(steps) <= MOST_BOXES:
-        return tuple(Fold(block, block) for block in blocks)
-    tangled = [len(block) > _MOST_IN_A_BLOCK for block in blocks]
+        return tuple(
+            Fold((), block, summary=summarized(steps, block)) if tangled else Fold(block, block)
+            for block, tangled in zip(blocks, skips, strict=True)
+        )
+    tangled = [
+        many or len(block) > _MOST_IN_A_BLOCK for block, many in zip(blocks, skips, strict=True)
+    ]
     exact = _fold(steps, blocks, tangled, alike=True)
     if sum(fold.boxes for fold in exact) <= _MOST_FOLDED:
         return exact
