@@ -14,10 +14,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from striate.datasets import DATASETS, fetching
+from striate import fetching
+from striate.datasets import DATASETS
 from striate.datasets.catalogue import Member, PublishedFile
-from striate.datasets.fetching import fetch, fetch_set
+from striate.datasets.fetching import fetch_set
 from striate.errors import DataError
+from striate.fetching import fetch
 
 CONTENT = b"".join(hashlib.sha256(bytes([number])).digest() for number in range(251)) * 37
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -126,7 +128,7 @@ def test_off_a_terminal_one_line_says_what_is_fetched_where_to(server, tmp_path,
 
 def test_on_a_terminal_a_bar_shows_amount_rate_and_time_left(server, tmp_path):
     program = (
-        "import sys; from pathlib import Path; from striate.datasets.fetching import fetch; "
+        "import sys; from pathlib import Path; from striate.fetching import fetch; "
         "fetch(sys.argv[1], Path(sys.argv[2]), sha256=sys.argv[3])"
     )
     ours, theirs = pty.openpty()
@@ -347,3 +349,13 @@ def test_an_archive_with_another_batch_inside_is_refused(server, tmp_path):
     with pytest.raises(DataError, match=r"batches/one.bin has SHA-256 .*, not"):
         fetch_set(archived(server, content=OTHER), tmp_path)
     assert not (tmp_path / "batches").exists()
+
+
+def test_the_first_digits_of_a_sum_are_enough_where_no_more_are_published(server, tmp_path):
+    fetch(server.url("whole"), tmp_path / "file", sha256=SHA256[:8])
+    fetch(server.url("whole"), tmp_path / "file", sha256=SHA256[:8])
+    assert len(server.asked) == 1
+    server.content = OTHER
+    with pytest.raises(DataError, match=rf"SHA-256 \w{{12}}\.\.\., not {SHA256[:8]}\.\.\.;"):
+        fetch(server.url("whole"), tmp_path / "other", sha256=SHA256[:8])
+    assert names(tmp_path) == ["file"]

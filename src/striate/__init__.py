@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from striate import datasets, models
     from striate.evaluation import evaluate
-    from striate.models import build
     from striate.recipes import Recipe
     from striate.runs import Run
     from striate.tracing import trace
     from striate.training import resume, train
+    from striate.weights import build
 
 __version__ = "0.1.0"
 
@@ -30,7 +30,7 @@ __all__ = [
 _ROOMS = {
     "Recipe": "recipes",
     "Run": "runs",
-    "build": "models",
+    "build": "weights",
     "evaluate": "evaluation",
     "resume": "training",
     "trace": "tracing",

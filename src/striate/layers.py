@@ -9,12 +9,14 @@ and ``padding_mode="zeros"``, ``"reflect"`` (the mirror), ``"replicate"`` or ``"
 A layer whose operations do not show what it counts states it in ``counts(output_shape)``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from striate.randomness import hashes
 
 _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _AVERAGES = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
@@ -40,6 +42,21 @@ def uniform_by_fan_in(layer: nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d) -> N
     bound = 2.4 / layer.weight[0].numel()
     for parameter in layer.parameters(recurse=False):
         nn.init.uniform_(parameter, -bound, bound)
+
+
+def normal_by_fan_in(layer: nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d) -> None:
+    """Draw a layer's weights from N(0, sqrt(2 / F)), F being the inputs of a unit; biases are 0.
+
+    Args:
+        layer: A module with ``weight`` of shape (units, inputs...) and perhaps ``bias``.
+
+    Source:
+        K. He, X. Zhang, S. Ren and J. Sun, "Delving deep into rectifiers: surpassing human-level
+        performance on ImageNet classification", ICCV 2015, section 2.2.
+    """
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
 
 
 def scaled_tanh(x: Tensor) -> Tensor:
@@ -262,29 +279,80 @@ class RadialBasisOutput(nn.Module):
 class Dropout(nn.Module):
     """Set units to zero at random in training and scale the others by 1 / (1 - share).
 
+    In a run the masks are functions of (seed, epoch, index): ``tell_dropout`` says before each
+    step which images are coming, and an image then gets the mask that is its own, whatever
+    the batch it is in. A layer that was told nothing draws from torch's global generator.
+
     Args:
-        share: Probability that a unit is set to zero.
+        share: Probability that a unit is set to zero, in [0, 1).
 
     Shape:
-        - input: ``(N, *)``
+        - input: ``(N, C, *)``
         - output: the same
+
+    Raises:
+        ValueError: The share is not in [0, 1); or, in use, the layer was told of another
+            number of images than it meets.
 
     Source:
         G. E. Hinton, N. Srivastava, A. Krizhevsky, I. Sutskever and R. R. Salakhutdinov,
         "Improving neural networks by preventing co-adaptation of feature detectors", 2012.
+
+    Example:
+        >>> layer, units = Dropout(0.5), torch.ones(2, 6)
+        >>> tell_dropout([layer], seed=0, epoch=0, indices=torch.tensor([31, 7]))
+        >>> both = layer(units)
+        >>> tell_dropout([layer], seed=0, epoch=0, indices=torch.tensor([7]))
+        >>> torch.equal(layer(units[:1]), both[1:])
+        True
     """
 
     def __init__(self, share: float = 0.5) -> None:
         super().__init__()
+        if not 0 <= share < 1:
+            raise ValueError(f"share is {share}; give the part of the units to drop, from 0 to 1")
         self.share = share
+        self.told: tuple[int, int, Tensor, int] | None = None
+        self.uses = 0
 
     def forward(self, x: Tensor) -> Tensor:
         """Drop units in training; change nothing in evaluation."""
-        return F.dropout(x, self.share, self.training)
+        if not self.training or self.share == 0:
+            return x
+        if self.told is None:
+            return F.dropout(x, self.share)
+        seed, epoch, indices, place = self.told
+        if len(x) != len(indices):
+            raise ValueError(
+                f"Dropout was told of {len(indices)} images and meets {len(x)}; keep the images "
+                "on the first axis"
+            )
+        units = x[0].numel()
+        purpose = f"dropout {place} {self.uses}"
+        self.uses += 1
+        # Two units a hash: its 64 bits are read as two numbers of 32.
+        drawn = hashes(seed, epoch, indices, purpose, -(-units // 2)).view(torch.int32)[:, :units]
+        keep = (drawn >= round(self.share * 2**32) - 2**31).to(x.dtype).mul_(1 / (1 - self.share))
+        # In the order of channels last, which is how runs keep their maps.
+        return x * keep.view(len(x), *x.shape[2:], *x.shape[1:2]).movedim(-1, 1)
 
     def extra_repr(self) -> str:
         """Show what ``print(network)`` should say."""
         return f"{self.share}"
+
+
+def tell_dropout(layers: Iterable[Dropout], seed: int, epoch: int, indices: Tensor) -> None:
+    """Say which images come next, so that each gets the masks that are its own.
+
+    Args:
+        layers: The dropout layers of a network, always in the same order: each draws other
+            numbers by its place, and others again if it is used twice for the same images.
+        seed: The run's seed.
+        epoch: Counted from 0.
+        indices: ``(N,)``, the images' places in the training set.
+    """
+    for place, layer in enumerate(layers):
+        layer.told, layer.uses = (seed, epoch, indices, place), 0
 
 
 class WithAuxiliary(NamedTuple):

@@ -24,6 +24,7 @@ def model_card(
         evaluation: What ``evaluate`` found, or None.
     """
     done = f"{len(rows)} of {recipe.epochs} epochs"
+    began = f", from the weights `{recipe.weights}`" if recipe.weights else ""
     lines = [
         "---",
         "library_name: striate",
@@ -34,16 +35,19 @@ def model_card(
         f"# {recipe.network} on {recipe.data}",
         "",
         f"Network `{recipe.network}` ({len(classes)} classes), trained on `{recipe.data}` "
-        f"for {done} with seed {recipe.seed}; every choice is in `recipe.yaml`.",
+        f"for {done} with seed {recipe.seed}{began}; every choice is in `recipe.yaml`.",
         "",
     ]
     errors = [row["validation_error"] for row in rows if row["validation_error"] is not None]
     if errors:
         lines += [f"- lowest validation error: {100 * min(errors):.2f} %"]
     if evaluation:
+        protocol = evaluation.get("protocol", "single")  # older evaluations do not say
+        views = "" if protocol == "single" else f", protocol {protocol}"
         lines += [
             f"- accuracy on {evaluation['examples']:,} images of `{evaluation['data']}` "
-            f"({evaluation['part']}): {100 * evaluation['accuracy']:.2f} %, see `evaluation.json`"
+            f"({evaluation['part']}{views}): {100 * evaluation['accuracy']:.2f} %, "
+            "see `evaluation.json`"
         ]
     lines += [
         f"- input: {spec.channels} channel{'s' if spec.channels > 1 else ''}, resized to "

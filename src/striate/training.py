@@ -10,12 +10,15 @@ from striate.devices import choose_device, suited_threads, threads
 from striate.display import Display, Silent
 from striate.errors import DataError, UsageError
 from striate.models import build, find_network, with_defaults
+from striate.preparation import InputSpec
+from striate.protocols import check_protocol
 from striate.provenance import environment
 from striate.recipes import Recipe
 from striate.run_creation import check_free, clear_leftovers, create_run
 from striate.runs import Run
 from striate.tracing import trace
 from striate.training_loop import SECONDS_BETWEEN_SAVES, TrainingLoop
+from striate.weights import Weights, open_weights
 
 
 def train(
@@ -44,7 +47,8 @@ def train(
         The run, with the best weights on validation; without validation, the last.
 
     Raises:
-        UsageError: A name or value of the recipe does not fit, or ``out`` is taken.
+        UsageError: A name or value of the recipe does not fit, its protocol is not to be had
+            with its images, or ``out`` is taken.
         DataError: The data cannot be read.
         TrainingError: The loss is not finite; the last good weights are in the run.
         Interrupted: Ctrl-C; the state is saved.
@@ -64,6 +68,12 @@ def train(
     if is_path(recipe.data):  # to be found again from wherever the run is resumed
         recipe = recipe.replace(data=str(expand(recipe.data).absolute()))
     given, recipe = recipe.model_fields_set, with_defaults(recipe)
+    weights = None
+    if recipe.weights is not None:
+        weights = open_weights(recipe.weights, recipe.network, data_dir=data_dir)
+        recipe = recipe.replace(weights=weights.given)
+        if "input_range" not in given and weights.mean is not None:
+            recipe = recipe.replace(input_range=None)
     data = load_training_data(recipe, data_dir)
     recipe = sized(recipe, given, len(data.training.targets))
     for choice, name in (
@@ -77,6 +87,14 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         network = build(recipe.network, spec.channels, len(data.classes))
+    check_protocol(recipe.protocol, network, recipe, spec)
+    made = environment(recipe, data, chosen)
+    if weights is not None:
+        report = weights.load_into(network)
+        display.note(report)
+        spec = _as_weights_expect(spec, weights, recipe, display)
+        facts = {"given": weights.given, "file": str(weights.path), "sha256": weights.sha256}
+        made["weights"] = {**facts, "report": report}
     work = trace(network, (spec.channels, *spec.input_size)).multiply_adds * recipe.batch_size
     loop = TrainingLoop(
         recipe, spec, data, network, device=chosen, display=display, save_seconds=save_seconds
@@ -87,13 +105,33 @@ def train(
             recipe=recipe,
             spec=spec,
             classes=data.classes,
-            environment=environment(recipe, data, loop.device),
+            environment=made,
             state=loop.state(),
             overwrite=overwrite,
         )
         with run.locked():
             loop.go(run)
     return Run(place)
+
+
+def _as_weights_expect(
+    spec: InputSpec, weights: Weights, recipe: Recipe, display: Display
+) -> InputSpec:
+    """Standardise the input as the weights expect it, where they say so."""
+    expected = weights.standardization(spec.channels)
+    if expected is None:
+        if recipe.input_range is None:
+            display.note("what input these weights expect is not known: the training set decides")
+        return spec
+    mean, std = (", ".join(f"{value:g}" for value in values) for values in expected)
+    words = f"mean {mean}, deviation {std}"
+    if recipe.input_range is None:
+        display.note(f"input standardised as these weights expect: {words}")
+        return spec.model_copy(update={"mean": expected[0], "std": expected[1]})
+    if (spec.mean, spec.std) != expected:
+        low, high = recipe.input_range
+        display.note(f"input_range {low:g},{high:g} is kept, but these weights expect {words}")
+    return spec
 
 
 def resume(

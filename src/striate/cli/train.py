@@ -17,13 +17,14 @@ from striate.recipes import Recipe, recipe_fields
 
 # Where each field of the recipe stands in the help of `striate train`.
 PANELS = {
-    "The run": ("seed", "epochs", "time", "batch_size", "validation", "patience"),
+    "The run": ("seed", "weights", "epochs", "time", "batch_size", "validation", "patience"),
     "Loss": ("loss", "rubbish", "auxiliary", "label_smoothing"),
     "Optimisation": (
         *("optimizer", "learning_rate", "momentum", "nesterov", "weight_decay", "schedule"),
         *("warmup", "milestones", "plateau_epochs", "plateau_factor", "ema"),
     ),
-    "Input": ("image_size", "input_range", "channels_last", "crop", "side_range", "protocol"),
+    "Input": ("image_size", "input_range", "channels_last", "crop", "side_range"),
+    "Evaluation": ("protocol", "scales", "view_average"),
     "Augmentation": (
         *("flip", "crop_padding", "pca_color"),
         *("shift", "rotation", "scale", "squeeze", "shear", "elastic"),

@@ -49,6 +49,11 @@ class Network:
         return network
 
 
+_SCHERER = "Scherer et al. 2010"
+_SUBSAMPLING = (("pooling", "subsampling"),)
+_HE = "He et al. 2015"
+_AFTER_HE = "after He et al. 2015"
+
 NETWORKS: dict[str, Network] = {
     "lecun1989": Network(
         *("lecun1989", "LeCun1989", (1, 16, 16), 10, "LeCun et al. 1989"),
@@ -91,7 +96,121 @@ NETWORKS: dict[str, Network] = {
         recipe="dense300_100",
         options=(("hidden", (300, 100)),),
     ),
+    **{
+        f"scherer_{name}": Network(
+            *("scherer2010", "Scherer2010", input_shape, num_classes, _SCHERER),
+            title=title,
+            recipe=f"scherer_{name}",
+            options=(("task", name.partition("_")[0]), *options),
+        )
+        for name, input_shape, num_classes, title, options in (
+            ("norb", (2, 96, 96), 5, "NORB, max pooling", ()),
+            ("norb_subsampling", (2, 96, 96), 5, "NORB, subsampling", _SUBSAMPLING),
+            ("caltech", (3, 140, 140), 102, "Caltech-101, max pooling", ()),
+            ("caltech_subsampling", (3, 140, 140), 102, "Caltech-101, subsampling", _SUBSAMPLING),
+            ("mnist", (1, 28, 28), 10, "MNIST, max pooling", ()),
+            ("jittered", (2, 108, 108), 6, "cluttered NORB, max pooling", ()),
+        )
+    },
+    "alexnet": Network(
+        *("alexnet", "AlexNet", (3, 227, 227), 1000, "Krizhevsky et al. 2012"),
+        title="two groups, as on two GPUs",
+        recipe="alexnet",
+    ),
+    "alexnet_torchvision": Network(
+        *("alexnet", "AlexNetTorchvision", (3, 224, 224), 1000, "after Krizhevsky et al. 2012"),
+        title="torchvision's, one tower",
+        recipe="alexnet_torchvision",
+    ),
+    **{
+        name: Network(
+            *("vgg", "VGG", (3, 224, 224), 1000, "Simonyan & Zisserman 2014"),
+            title=f"{configuration}: {what}",
+            recipe=name,
+            options=(("configuration", configuration),),
+        )
+        for name, configuration, what in (
+            ("vgg11", "A", "8 convolutions of 3x3"),
+            ("vgg11_lrn", "A-LRN", "A, response norm"),
+            ("vgg13", "B", "10 convolutions of 3x3"),
+            ("vgg16_c", "C", "B and 3 of 1x1"),
+            ("vgg16", "D", "13 convolutions of 3x3"),
+            ("vgg19", "E", "16 convolutions of 3x3"),
+        )
+    },
+    "googlenet": Network(
+        *("googlenet", "GoogLeNet", (3, 224, 224), 1000, "Szegedy et al. 2014"),
+        title="with two auxiliary classifiers",
+        recipe="googlenet",
+    ),
+    "googlenet_torchvision": Network(
+        *("googlenet", "GoogLeNet", (3, 224, 224), 1000, "after Szegedy et al. 2014"),
+        title="torchvision's, batch norm",
+        recipe="googlenet_torchvision",
+        options=(("torchvision", True),),
+    ),
+    **{
+        f"resnet{depth}{ending}": Network(
+            *("resnet", "ResNet", (3, 224, 224), 1000, paper),
+            title=f"{depth} layers, {what}",
+            recipe=f"resnet{depth}{ending}",
+            options=(("depth", depth), *options),
+        )
+        for ending, depths, paper, what, options in (
+            ("", (18, 34), _HE, "shortcuts B", ()),
+            ("", (50, 101, 152), _HE, "bottlenecks", ()),
+            ("_a", (18, 34), _HE, "shortcuts A", (("shortcuts", "A"),)),
+            ("_c", (18, 34), _HE, "shortcuts C", (("shortcuts", "C"),)),
+            ("_v1_5", (50, 101, 152), _AFTER_HE, "stride in the 3x3", (("stride_in_3x3", True),)),
+        )
+        for depth in depths
+    },
+    **{
+        f"plain{depth}": Network(
+            *("resnet", "ResNet", (3, 224, 224), 1000, _HE),
+            title=f"{depth} layers, plain",
+            recipe=f"plain{depth}",
+            options=(("depth", depth), ("shortcuts", "none")),
+        )
+        for depth in (18, 34)
+    },
+    **{
+        f"resnet{depth}": Network(
+            *("resnet", "CifarResNet", (3, 32, 32), 10, _HE),
+            title=f"{depth} layers, CIFAR-10",
+            recipe=f"resnet{depth}",
+            options=(("depth", depth),),
+        )
+        for depth in (20, 32, 44, 56, 110, 1202)
+    },
+    **{
+        f"plain{depth}": Network(
+            *("resnet", "CifarResNet", (3, 32, 32), 10, _HE),
+            title=f"{depth} layers, CIFAR-10, plain",
+            recipe=f"plain{depth}",
+            options=(("depth", depth), ("shortcuts", "none")),
+        )
+        for depth in (20, 32, 44, 56, 110)
+    },
+    **{
+        f"{form}_{stages}": Network(
+            *("allcnn", "AllCNN", (3, 32, 32), 10, "Springenberg et al. 2015"),
+            title=f"base {stages.upper()}, {what}",
+            recipe=f"{form}_{stages}",
+            options=(("stages", stages), ("form", form)),
+        )
+        for stages in "abc"
+        for form, what in (
+            ("base", "max pooling"),
+            ("strided", "stride for pooling"),
+            ("convpool", "convolution, max pooling"),
+            ("allcnn", "convolution for pooling"),
+        )
+    },
 }
+
+# Papers whose networks have each a recipe of the same name.
+_NAMED_ALIKE = ("scherer2010", "alexnet", "vgg", "googlenet", "resnet", "allcnn")
 
 # Name of a recipe → the file in this folder that holds it.
 RECIPES: dict[str, str] = {
@@ -109,6 +228,18 @@ RECIPES: dict[str, str] = {
     "lenet5_relu": "lenet5",
     "dense300": "lenet5",
     "dense300_100": "lenet5",
+    **{
+        network.recipe: network.module
+        for network in NETWORKS.values()
+        if network.module in _NAMED_ALIKE
+    },
+    **{
+        f"{network.recipe}-cifar10": network.module
+        for network in NETWORKS.values()
+        if network.builder in ("AllCNN", "CifarResNet")
+    },
+    "scherer_mnist-online": "scherer2010",
+    "allcnn_c-cifar10-augmented": "allcnn",
 }
 
 
@@ -189,6 +320,7 @@ _BELONGS_TO: dict[str, dict[str, dict[str, Any]]] = {
     "schedule": {
         name: {"milestones": {}} for name in ("constant", "step", "cosine", "one-cycle", "plateau")
     },
+    "crop": {"center": {"side_range": None}, "area": {"side_range": None}, "random": {}},
     "loss": {name: {"label_smoothing": 0.0} for name in ("cross-entropy", "map", "squared-error")},
 }
 

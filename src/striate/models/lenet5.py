@@ -85,9 +85,10 @@ def random_codes(num_classes: int) -> Tensor:
         ValueError: No further code was found in a million draws.
     """
     generator = torch.Generator().manual_seed(1998)
-    codes = torch.empty(0, CODE_LENGTH)
+    codes = torch.empty(0, CODE_LENGTH, device="cpu")  # values, also where weights have none
     for _ in range(1000):
-        for code in torch.randint(0, 2, (1000, CODE_LENGTH), generator=generator) * 2.0 - 1:
+        bits = torch.randint(0, 2, (1000, CODE_LENGTH), generator=generator, device="cpu")
+        for code in bits * 2.0 - 1:
             if len(codes) == num_classes:
                 return codes
             distances = (codes != code).sum(dim=1)

@@ -26,10 +26,10 @@ from striate.tracing.recorder import Recorder
 from striate.tracing.resizing import RESIZING
 from striate.tracing.shapes import SHAPES
 from striate.tracing.tensors import tensors_in
-from striate.tracing.values import Dependence, Value
+from striate.tracing.values import Dependence, Value, Window
 from striate.tracing.windows import WINDOWS
 
-__all__ = ["Layer", "Trace", "trace"]
+__all__ = ["Layer", "Trace", "Window", "trace"]
 
 RULES = {**POINTWISE, **RESIZING, **SHAPES, **WINDOWS}
 

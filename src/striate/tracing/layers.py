@@ -4,7 +4,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from striate.intervals import largest_field
-from striate.tracing.values import Dependence
+from striate.tracing.values import Dependence, Window
 
 
 class Layer(NamedTuple):
@@ -25,6 +25,7 @@ class Layer(NamedTuple):
             memory of an earlier layer: views, and what is written in place.
         storage: Position of the layer in whose memory its outputs lie, its own if they are new;
             -1 for the input's.
+        window: What it slides over its input; None if nothing, or more than one.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Layer(NamedTuple):
     inputs: tuple[int, ...]
     output_bytes: int
     storage: int
+    window: Window | None
 
     @property
     def receptive_field(self) -> tuple[int, ...]:

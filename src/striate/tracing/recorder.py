@@ -26,21 +26,15 @@ from striate.tracing.tensors import (
     tensors_in,
     writes,
 )
-from striate.tracing.values import Dependence, Outcome, Rule, Value, lays_out, moved, united
+from striate.tracing.values import Dependence, Outcome, Rule, Value, Window, lays_out, moved, united
 
 
 class _Leaf:
     """A module that is one layer, while it runs."""
 
     __slots__ = (
-        "connections",
-        "counts",
-        "inputs",
-        "kind",
-        "made",
-        "module",
-        "multiply_adds",
-        "name",
+        *("connections", "counts", "inputs", "kind", "made", "module", "multiply_adds", "name"),
+        "windows",
     )
 
     def __init__(self, name: str, kind: str, module: nn.Module, counts: Any) -> None:
@@ -52,6 +46,7 @@ class _Leaf:
         self.multiply_adds = 0
         self.inputs: dict[int, None] = {}
         self.made: list[Record] = []
+        self.windows: list[Window] = []
 
 
 class _Traits(NamedTuple):
@@ -160,6 +155,7 @@ class Recorder(TorchFunctionMode):
             *(leaf.name, leaf.kind, records, (leaf.connections, leaf.multiply_adds)),
             parameters=module.parameters() if module._modules else module._parameters.values(),
             inputs=tuple(leaf.inputs),
+            window=leaf.windows[0] if len(leaf.windows) == 1 else None,
         )
         return output
 
@@ -199,6 +195,7 @@ class Recorder(TorchFunctionMode):
         *,
         parameters: Iterable[nn.Parameter | None],
         inputs: tuple[int, ...],
+        window: Window | None,
     ) -> None:
         position, uncounted, new = len(self.layers), self.uncounted, 0
         for parameter in parameters:
@@ -218,7 +215,7 @@ class Recorder(TorchFunctionMode):
         self.layers.append(
             Layer(
                 *(name, kind, value.shape[1:], new, *counts, value.axes or self.independent),
-                *(inputs, filled, position if filled else storage.layer),
+                *(inputs, filled, position if filled else storage.layer, window),
             )
         )
 
@@ -256,18 +253,26 @@ class Recorder(TorchFunctionMode):
         if leaf is None:
             name = self._unused(name)
         self._note(call, traits, outcome, records, name)
-        counts = (0, 0) if outcome is None else (outcome.connections, outcome.multiply_adds)
+        counts, window = (0, 0), None
+        if outcome is not None:
+            counts, window = (outcome.connections, outcome.multiply_adds), outcome.window
         for record in records:
             record.makers = (position,)
         if leaf is None:
             sources = self.knowledge.sources(call.constants) if call.constants else ()
-            self._close(name, kind, records, counts, parameters=sources, inputs=tuple(read))
+            self._close(
+                *(name, kind, records, counts),
+                parameters=sources,
+                inputs=tuple(read),
+                window=window,
+            )
         else:
             read.pop(position, None)
             leaf.inputs.update(read)
             leaf.connections += counts[0]
             leaf.multiply_adds += counts[1]
             leaf.made += records
+            leaf.windows += () if window is None else (window,)
         return result
 
     def _look_up(self, func: Function) -> _Traits:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from striate.errors import UsageError
 from striate.intervals import Indices, Intervals, adapt, compose, pick
-from striate.tracing.values import Outcome, Rule, Value, each, spatially
+from striate.tracing.values import Outcome, Rule, Value, Window, each, spatially
 
 
 def _pad(
@@ -115,7 +115,9 @@ def _interpolate(
             return _resample(intervals, sizes[i], scale, Fraction(0), around)
         return _resample(intervals, sizes[i], scales[i], (scales[i] - 1) / 2, around)
 
-    return Outcome((spatially(input, sizes, follow),))
+    one = (1,) * dims
+    value = spatially(input, sizes, follow)
+    return Outcome((value,), window=Window("resizing", one, one, one))
 
 
 RESIZING: dict[Callable[..., Any], Rule] = {F.pad: _pad, F.interpolate: _interpolate}

@@ -39,8 +39,18 @@ class Value(NamedTuple):
     is_uniform: bool = False
 
 
+class Window(NamedTuple):
+    """What slides over a map, and by which numbers: one for each spatial axis [pixels]."""
+
+    operation: str  # (transposed) convolution, max pooling, average pooling, resizing
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int = 1
+
+
 class Outcome(NamedTuple):
-    """What a function answers, and what it counts.
+    """What a function answers, what it counts, and the window that it slid.
 
     Attributes:
         values: Of its results.
@@ -48,6 +58,7 @@ class Outcome(NamedTuple):
         multiply_adds: Products among them.
         is_tuple: Whether the results come as a tuple.
         is_placed: Whether it treats different places of a map by different constants.
+        window: What it slid over a map.
         is_cut: Whether no window reaches the far end of a map, so that indices there are unread.
     """
 
@@ -56,6 +67,7 @@ class Outcome(NamedTuple):
     multiply_adds: int = 0
     is_tuple: bool = False
     is_placed: bool = False
+    window: Window | None = None
     is_cut: bool = False
 
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from striate.errors import UsageError
 from striate.geometry import output_size, transposed_size
 from striate.intervals import Intervals, adapt, slide, slide_transposed
-from striate.tracing.values import Dependence, Outcome, Rule, Value, each, mixed, spatially
+from striate.tracing.values import Dependence, Outcome, Rule, Value, Window, each, mixed, spatially
 
 
 def _fitting(sizes: Sequence[int], value: Value, kernel: Sequence[int]) -> None:
@@ -98,12 +98,13 @@ def _convolution(dims: int) -> Rule:
             axis = one.axis
             if axis is not None and axis >= start:
                 i = axis - start
-                window = (grid.sizes[i], kernel[i], strides[i], grid.before[i], dilations[i])
-                one = Dependence(axis, slide(one.intervals, *window))
+                numbers = (grid.sizes[i], kernel[i], strides[i], grid.before[i], dilations[i])
+                one = Dependence(axis, slide(one.intervals, *numbers))
             axes.append(one)
         value = Value(grid.shape, input.dtype, tuple(axes))
-        biases = 0 if bias is None else grid.outputs
-        return Outcome((value,), grid.products + biases, grid.products, is_cut=grid.is_cut)
+        connections = grid.products + (0 if bias is None else grid.outputs)
+        window = Window("convolution", kernel, strides, dilations, groups)
+        return Outcome((value,), connections, grid.products, window=window, is_cut=grid.is_cut)
 
     return rule
 
@@ -138,7 +139,9 @@ def _transposed_convolution(dims: int) -> Rule:
 
         value = spatially(input, sizes, follow, units * groups)
         products = math.prod(input.shape) * units * math.prod(kernel)
-        return Outcome((value,), products + (bias is not None) * math.prod(value.shape), products)
+        connections = products + (bias is not None) * math.prod(value.shape)
+        window = Window("transposed convolution", tuple(kernel), strides, dilations, groups)
+        return Outcome((value,), connections, products, window=window)
 
     return rule
 
@@ -165,25 +168,40 @@ def _linear(input: Value, weight: Value, bias: Value | None = None) -> Outcome |
 
 
 def _pool(
-    input: Value, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: bool
-) -> tuple[Value, bool]:
+    input: Value, kernel: tuple[int, ...], stride: Any, padding: Any, dilation: Any, ceil: bool
+) -> tuple[Value, tuple[tuple[int, ...], ...], bool]:
+    """Slide a window; with what comes out, give its kernel, stride, dilation, and what is cut."""
     dims = len(kernel)
     strides = kernel if stride is None or stride == [] else each(stride, dims)
     paddings, dilations = each(padding, dims), each(dilation, dims)
     windows = list(zip(kernel, strides, paddings, dilations, strict=True))
+    old = input.shape[-dims:]
     sizes = [
         output_size(n, k, stride=s, padding=p, dilation=d, ceil=ceil)
-        for n, (k, s, p, d) in zip(input.shape[-dims:], windows, strict=True)
+        for n, (k, s, p, d) in zip(old, windows, strict=True)
     ]
     _fitting(sizes, input, kernel)
 
     def follow(i: int, intervals: Intervals) -> Intervals:
-        k, s, p, d = windows[i]
-        return slide(intervals, sizes[i], k, stride=s, padding=p, dilation=d)
+        return slide(intervals, sizes[i], *windows[i])
 
-    old = input.shape[-dims:]
     cut = any(_is_cut(n, m, *w) for n, m, w in zip(old, sizes, windows, strict=True))
-    return spatially(input, sizes, follow), cut
+    return spatially(input, sizes, follow), (kernel, strides, dilations), cut
+
+
+def _pooled(
+    operation: str,
+    value: Value,
+    numbers: tuple[tuple[int, ...], ...],
+    *,
+    places: bool,
+    is_cut: bool = False,
+    is_placed: bool = False,
+) -> Outcome:
+    values = (value, value._replace(dtype=torch.int64)) if places else (value,)
+    kernel, stride, dilation = numbers
+    window = Window(operation, kernel, stride, dilation)
+    return Outcome(values, 0, 0, places, is_placed, window, is_cut)
 
 
 def _max_pool(dims: int, *, always_indices: bool = False) -> Rule:
@@ -197,11 +215,9 @@ def _max_pool(dims: int, *, always_indices: bool = False) -> Rule:
         return_indices: bool = False,
     ) -> Outcome:
         kernel = each(kernel_size, dims)
-        value, cut = _pool(input, kernel, stride, padding, dilation, ceil_mode)
-        if always_indices or return_indices:
-            indices = value._replace(dtype=torch.int64)
-            return Outcome((value, indices), is_tuple=True, is_cut=cut)
-        return Outcome((value,), is_cut=cut)
+        value, numbers, cut = _pool(input, kernel, stride, padding, dilation, ceil_mode)
+        places = always_indices or return_indices
+        return _pooled("max pooling", value, numbers, places=places, is_cut=cut)
 
     return rule
 
@@ -217,26 +233,28 @@ def _average_pool(dims: int) -> Rule:
         divisor_override: int | None = None,
     ) -> Outcome:
         kernel = each(kernel_size, dims)
-        value, cut = _pool(input, kernel, stride, padding, 1, ceil_mode)
-        return Outcome((value,), is_cut=cut)
+        value, numbers, cut = _pool(input, kernel, stride, padding, 1, ceil_mode)
+        return _pooled("average pooling", value, numbers, places=False, is_cut=cut)
 
     return rule
 
 
-def _adaptive_pool(dims: int, *, always_indices: bool = False) -> Rule:
+def _adaptive_pool(dims: int, operation: str, *, always_indices: bool = False) -> Rule:
     def rule(input: Value, output_size: Any, return_indices: bool = False) -> Outcome:
-        asked = zip(each(output_size, dims), input.shape[-dims:], strict=True)
-        sizes = [old if new is None else new for new, old in asked]
+        old = input.shape[-dims:]
+        asked = zip(each(output_size, dims), old, strict=True)
+        sizes = [n if new is None else new for new, n in asked]
         value = spatially(input, sizes, lambda i, intervals: adapt(intervals, sizes[i]))
         rank = len(value.shape)
         single = [axis for axis in range(rank - dims, rank) if value.shape[axis] == 1]
         value = value._replace(axes=mixed(value, single))
         # The windows follow the size of the map, not its places.
         placed = any(axis is not None for axis, _ in value.axes or ())
-        if always_indices or return_indices:
-            places = value._replace(dtype=torch.int64)
-            return Outcome((value, places), is_tuple=True, is_placed=placed)
-        return Outcome((value,), is_placed=placed)
+        both = list(zip(old, sizes, strict=True))
+        kernel = tuple(max(-(-(i + 1) * n // m) - i * n // m for i in range(m)) for n, m in both)
+        numbers = (kernel, tuple(max(n // m, 1) for n, m in both), (1,) * dims)
+        places = always_indices or return_indices
+        return _pooled(operation, value, numbers, places=places, is_placed=placed)
 
     return rule
 
@@ -247,9 +265,9 @@ def _windows() -> dict[Callable[..., Any], Rule]:
     }
     for dims in (1, 2, 3):
         # torch's own function of this name answers with indices, always.
-        rules[getattr(F, f"adaptive_max_pool{dims}d")] = _adaptive_pool(dims)
+        rules[getattr(F, f"adaptive_max_pool{dims}d")] = _adaptive_pool(dims, "max pooling")
         with_indices = getattr(F, f"adaptive_max_pool{dims}d_with_indices")
-        rules[with_indices] = _adaptive_pool(dims, always_indices=True)
+        rules[with_indices] = _adaptive_pool(dims, "max pooling", always_indices=True)
         for home in (torch, F):
             named = {
                 f"conv{dims}d": _convolution(dims),
@@ -257,7 +275,7 @@ def _windows() -> dict[Callable[..., Any], Rule]:
                 f"max_pool{dims}d": _max_pool(dims),
                 f"max_pool{dims}d_with_indices": _max_pool(dims, always_indices=True),
                 f"avg_pool{dims}d": _average_pool(dims),
-                f"adaptive_avg_pool{dims}d": _adaptive_pool(dims),
+                f"adaptive_avg_pool{dims}d": _adaptive_pool(dims, "average pooling"),
             }
             rules |= {getattr(home, n): rule for n, rule in named.items() if hasattr(home, n)}
     return rules
