@@ -82,7 +82,8 @@ TESTED_BY = {
 }
 # Tests of more than one file.
 OF_THE_WHOLE = {
-    *("test_architecture", "test_crashes", "test_docs", "test_packaging", "test_tracing_random"),
+    *("test_architecture", "test_crashes", "test_deck", "test_docs", "test_packaging"),
+    "test_tracing_random",
 }
 
 BANNED_NAMES = {
