@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from striate.cli import run_command
-from striate.models import NETWORKS, build
+from striate.models import NETWORKS, outline
 from striate.tracing import trace
 
 ROOT = Path(__file__).parents[1]
@@ -57,7 +57,7 @@ def test_the_readme_s_table_of_networks_is_what_the_trace_counts():
     rows = re.findall(r"^\| `(\w+)` \| .* \| ([\d,]+) \| ([\d,]+) \|$", text, re.M)
     assert [name for name, _, _ in rows] == list(NETWORKS)
     for name, parameters, connections in rows:
-        traced = trace(build(name), NETWORKS[name].input_shape)
+        traced = trace(outline(name), NETWORKS[name].input_shape)
         assert (f"{traced.parameters:,}", f"{traced.connections:,}") == (parameters, connections)
 
 
