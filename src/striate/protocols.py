@@ -8,7 +8,8 @@
     150-crop   150   the same at three scales: VGG
     144-crop   144   4 scales × 3 squares × (corners, middle, the square shrunk) × 2: GoogLeNet
 
-Windows are exact copies of the resized image's pixels, and mirror images of them. On a square
+Windows are exact copies of the resized image's pixels, and mirror images of them, but for the
+squares of 144-crop that are resized a second time, to the network's input. On a square
 image the three squares of 144-crop are one, and count three times.
 
 Over windows, softmax probabilities are averaged, as AlexNet, VGG and GoogLeNet do; over whole
