@@ -46,7 +46,7 @@ TESTED_BY = {
     "models/__init__": ["test_models"],
 }
 # Tests of more than one file.
-OF_THE_WHOLE = {"test_architecture", "test_crashes", "test_docs", "test_packaging"}
+OF_THE_WHOLE = {"test_architecture", "test_crashes", "test_docs", "test_packaging", "test_peers"}
 
 BANNED_NAMES = {
     *("util", "utils", "helper", "helpers", "common", "core", "base", "manager", "managers"),
