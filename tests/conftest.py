@@ -58,6 +58,19 @@ def small_set(tmp_path: Path, part: Part) -> Path:
 
 
 @pytest.fixture
+def color_set(tmp_path: Path) -> Path:
+    """A folder in CIFAR's layout: colour noise in ten classes, 100 to train and 20 to test."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    generator = torch.Generator().manual_seed(3)
+    records = torch.randint(0, 256, (20, 3073), generator=generator, dtype=torch.uint8)
+    records[:, 0] = torch.arange(20) % 10
+    for name in (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"):
+        (folder / name).write_bytes(records.numpy().tobytes())
+    return folder
+
+
+@pytest.fixture
 def bars(small_set):
     return str(small_set)
 

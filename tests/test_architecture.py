@@ -15,16 +15,19 @@ CHECKED = [*SOURCES, *TESTS, *sorted((ROOT / "benchmarks").glob("*.py"))]
 
 # From the ground up. A room may import from the floors below its own, and from nothing else.
 FLOORS = [
-    {"errors", "files", "geometry", "intervals", "interruption", "lettering"},
+    {"errors", "files", "geometry", "intervals", "interruption", "lettering", "randomness"},
     {
-        *("randomness", "layers", "recipes", "preparation", "figures", "decoding", "losses"),
-        *("metrics", "devices", "display", "fetching", "fully_convolutional"),
-        *("weights_files", "published_weights"),
+        *("layers", "recipes", "preparation", "figures", "decoding", "losses"),
+        *("metrics", "devices", "display", "fully_convolutional", "normalization"),
+        *("fetching", "weights_files", "published_weights"),
         *("tracing_windows", "tracing_pointwise", "tracing_shapes", "tracing_recorder"),
     },
-    {"models", "datasets", "augmentation", "tracing", "images"},
-    {"batches", "describing", "plotting", "pictures", "mistakes", "model_card", "weights_fitting"},
-    {"runs", "optimization", "scoring", "provenance", "weights"},
+    {"models", "datasets", "augmentation", "windows", "tracing", "images"},
+    {
+        *("batches", "describing", "plotting", "pictures", "mistakes", "model_card", "scoring"),
+        "weights_fitting",
+    },
+    {"runs", "optimization", "protocols", "provenance", "weights"},
     {"run_creation", "training_loop", "prediction"},
     {"training", "evaluation"},
     {"cli"},

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from striate.augmentation import mirror, outside_color, shift_colors, shift_pixels
 from striate.batches import (
     hold_out,
     input_spec,
@@ -13,8 +14,10 @@ from striate.batches import (
 )
 from striate.datasets.sets import Part
 from striate.errors import UsageError
-from striate.preparation import prepare
+from striate.preparation import normalize, prepare
+from striate.randomness import uniforms
 from striate.recipes import Recipe
+from striate.windows import take_windows
 
 RECIPE = Recipe(network="lecun1990", data="bars", batch_size=8)
 RANGE = (0.0, 255.0)
@@ -61,6 +64,41 @@ def test_an_epoch_begun_later_gives_the_same_batches(part, spec):
 def test_batches_are_the_prepared_images(part, spec):
     batch = next(training_batches(part, RANGE, spec, RECIPE, 0))
     assert torch.equal(batch.images, prepare(part.images[batch.indices], RANGE, spec))
+
+
+def test_batches_are_flipped_and_shifted_copies_of_the_prepared_images(part, spec):
+    recipe = RECIPE.replace(flip=True, crop_padding=2)
+    batch = next(training_batches(part, RANGE, spec, recipe, 3))
+    plain = prepare(part.images[batch.indices], RANGE, spec)
+    outside = outside_color(spec)
+    mirrored = torch.where(
+        (uniforms(0, 3, batch.indices, "flip", 1) < 0.5)[:, :, None, None], plain.flip(-1), plain
+    )
+    assert not torch.equal(mirrored, plain)
+    expected = shift_pixels(mirrored, recipe, 3, batch.indices, outside)
+    assert torch.equal(batch.images, expected)
+    assert not torch.equal(expected, mirrored)
+    assert batch.images.min() >= plain.min()  # the background comes in, nothing darker
+
+
+@pytest.mark.parametrize(
+    ("changes", "exact"),
+    [
+        ({"flip": True, "crop_padding": 3}, True),
+        ({"crop": "random", "image_size": 33, "flip": True}, True),
+        ({"crop": "random", "image_size": 30, "side_range": (29, 40), "flip": True}, False),
+        ({"crop": "area", "image_size": 30, "shift": 2, "crop_padding": 1}, False),
+    ],
+)
+def test_an_image_is_changed_the_same_in_any_batch(part, changes, exact):
+    seen = []
+    for batch_size in (51, 7):
+        recipe = RECIPE.replace(batch_size=batch_size, **changes)
+        spec = input_spec(part.images, RANGE, (1, 28, 28), recipe)
+        batches = list(training_batches(part, RANGE, spec, recipe, 2))
+        places = torch.cat([batch.indices for batch in batches]).argsort()
+        seen.append(torch.cat([batch.images for batch in batches])[places])
+    assert torch.allclose(*seen, rtol=0, atol=0 if exact else 1e-5)
 
 
 def test_held_out_images_are_stratified_and_neither_lost_nor_shared(part):
@@ -119,9 +157,62 @@ def test_images_keep_their_size_if_it_fits(own, wanted, asked, size):
     assert prepare(images, RANGE, spec).shape == (5, 1, wanted, wanted)
 
 
-def test_an_image_size_beyond_the_input_is_refused(part):
-    with pytest.raises(UsageError, match="image_size is 40, but lecun1990 reads 28x28"):
-        input_spec(part.images, RANGE, (1, 28, 28), RECIPE.replace(image_size=40))
+@pytest.mark.parametrize(
+    ("own", "side", "size"),
+    [((16, 16), 40, (40, 40)), ((375, 500), 256, (256, 341)), ((500, 375), 29, (39, 29))],
+)
+def test_an_image_size_beyond_the_input_is_the_shorter_side(own, side, size):
+    images = torch.randint(255, (3, 1, *own), dtype=torch.uint8)
+    spec = input_spec(images, RANGE, (1, 28, 28), RECIPE.replace(image_size=side))
+    assert (spec.image_size, spec.input_size) == (size, (28, 28))
+    assert spec.has_window
+    assert prepare(images, RANGE, spec).shape == (3, 1, 28, 28)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"crop": "random"}, "lecun1990 reads 28x28 and images are 16x16; set image_size above 28"),
+        ({"crop": "random", "image_size": 28}, "images are 28x28; set image_size above 28"),
+        ({"crop": "area"}, "images are 16x16; set image_size to 28 or more, or crop to center"),
+        (
+            {"crop": "random", "image_size": 40, "side_range": "27,50"},
+            "side_range begins at 27, but lecun1990 reads 28x28; begin at 28 or above",
+        ),
+    ],
+)
+def test_windows_that_the_images_do_not_have_are_refused(part, changes, message):
+    with pytest.raises(UsageError, match=message):
+        input_spec(part.images, RANGE, (1, 28, 28), RECIPE.replace(**changes))
+
+
+def test_the_shift_of_colours_needs_three_channels_and_is_in_the_batches(part):
+    recipe = RECIPE.replace(pca_color=0.1)
+    with pytest.raises(UsageError, match="but the images have 1 channel; set pca_color to 0"):
+        input_spec(part.images, RANGE, (1, 28, 28), recipe)
+    colour = Part(part.images * torch.tensor([1, 0, 1], dtype=torch.uint8)[:, None, None], part[1])
+    spec = input_spec(colour.images, RANGE, (3, 28, 28), recipe)
+    assert spec.color_axes is not None
+    batch = next(training_batches(colour, RANGE, spec, recipe, 1))
+    plain = prepare(colour.images[batch.indices], RANGE, spec)
+    assert torch.equal(batch.images, shift_colors(plain, spec, recipe, 1, batch.indices))
+    assert not torch.allclose(batch.images, plain, atol=1e-3)
+    assert input_spec(colour.images, RANGE, (3, 28, 28), RECIPE).color_axes is None
+
+
+@pytest.mark.parametrize("crop", ["random", "area"])
+def test_batches_are_windows_flipped_normalised_and_the_same_from_any_start(part, crop):
+    recipe = RECIPE.replace(crop=crop, image_size=32, flip=True, rotation=10)
+    spec = input_spec(part.images, RANGE, (1, 28, 28), recipe)
+    whole = list(training_batches(part, RANGE, spec, recipe, 4))
+    rest = list(training_batches(part, RANGE, spec, recipe, 4, first_step=5))
+    assert [batch.images.shape[1:] for batch in whole] == [(1, 28, 28)] * 7
+    for one, other in zip(whole[5:], rest, strict=True):
+        assert torch.equal(one.images, other.images)
+    batch = next(training_batches(part, RANGE, spec, recipe.replace(rotation=0), 4))
+    stored = mirror(part.images[batch.indices], recipe, 4, batch.indices)
+    windows = take_windows(stored, RANGE, spec, recipe, 4, batch.indices)
+    assert torch.equal(batch.images, normalize(windows, spec))
 
 
 def test_the_background_is_what_lies_along_the_borders():

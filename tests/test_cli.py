@@ -103,7 +103,7 @@ def test_a_misspelt_option_is_answered_with_the_nearest(capsys):
         ("train lenet5 digits --time 3d", "recipe: time is '3d': unit 'd' is not one of s, min, h"),
         ("train lenet5 digits --device cuda:77", "device 'cuda:77' is not to be had here"),
         ("train --recipe absent.yaml", "recipe file absent.yaml cannot be read: "),
-        ("evaluate", "Missing argument 'run'; see `striate evaluate --help`"),
+        ("evaluate", "Missing argument 'RUN...'; see `striate evaluate --help`"),
         ("--no-such", "No such option: --no-such; see `striate --help`"),
     ],
 )

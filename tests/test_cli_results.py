@@ -60,7 +60,9 @@ def test_evaluate_prints_the_figures_of_its_report(capsys, reader):
     assert report["accuracy"] > 0.9
     assert run_command(["evaluate", reader]) == 0
     printed = capsys.readouterr()
-    first, header, *rows = printed.out.splitlines()
+    first, errors, header, *rows = printed.out.splitlines()
+    rates = [f"{100 * report[name]:.2f} %" for name in ("error_rate", "top5_error")]
+    assert errors == f"top-1 error {rates[0]}, top-5 error {rates[1]}, protocol single"
     assert first.startswith(
         f"lenet5 on digits: {100 * report['accuracy']:.2f} % of 300 test images right (95 % inter"
     )
@@ -74,6 +76,22 @@ def test_evaluate_prints_the_figures_of_its_report(capsys, reader):
     assert printed.err == f"see mistakes, confusion, result and evaluation in {reader}\n"
 
 
+def test_several_runs_are_an_ensemble_and_a_protocol_is_named(capsys, run, bars, tmp_path):
+    other = str(tmp_path / "other")
+    window = ("--image-size", "34", "--crop", "random", "--seed", "1", "--epochs", "1")
+    said(capsys, "train", "lecun1990", bars, *window, "--out", other)
+    report = json.loads(said(capsys, "evaluate", run, other, "--json"))
+    assert report["ensemble"] == [other]
+    lines = said(capsys, "evaluate", run, other).splitlines()
+    error = f"error {100 * report['error_rate']:.2f} %"
+    assert lines[1] == f"{error}, ensemble of 2, protocol single"
+    lines = said(capsys, "evaluate", other, "--protocol", "ten-crop").splitlines()
+    report = json.loads((Path(other) / "evaluation-ten-crop.json").read_text())
+    assert lines[1] == f"error {100 * report['error_rate']:.2f} %, protocol ten-crop"
+    line = refused(capsys, 2, "evaluate", run, "--protocol", "ten-crop")
+    assert "ten-crop takes windows of larger images, but lecun1990 reads 28x28" in line
+
+
 def test_of_many_classes_the_ten_with_the_lowest_recall_are_shown(capsys, tmp_path):
     folder, out = tmp_path / "letters", str(tmp_path / "run")
     folder.mkdir()
@@ -84,7 +102,7 @@ def test_of_many_classes_the_ten_with_the_lowest_recall_are_shown(capsys, tmp_pa
             folder / f"{name}-labels-idx1-ubyte", (torch.arange(3 * classes) % classes).byte()
         )
     said(capsys, "train", "lecun1990", str(folder), "--epochs", "4", "--out", out)
-    _, _, *rows, last = said(capsys, "evaluate", out).splitlines()
+    _, _, _, *rows, last = said(capsys, "evaluate", out).splitlines()
     assert last == "the 10 classes with the lowest recall of 26"
     recalls = {
         name: values["recall"] for name, values in Run(out).evaluation()["per_class"].items()

@@ -13,18 +13,20 @@ from striate.cli.train import PANELS
 from striate.recipes import Recipe
 from striate.runs import Run
 
-# What is typed for each field of the recipe, and what then stands in recipe.yaml. In two
-# lines of options, because some choices exclude each other.
+# What is typed for each field of the recipe, and what then stands in recipe.yaml. In four
+# lines of options, because some choices exclude each other, and some need images in colour.
 FIRST = {
     "seed": ("5", 5), "epochs": ("2", 2), "time": ("1.5h", 5400.0), "batch_size": ("11", 11),
     "validation": ("0.25", 0.25), "patience": ("3", 3), "loss": ("cross-entropy", "cross-entropy"),
-    "rubbish": ("7", 7.0), "label_smoothing": ("0.125", 0.125), "optimizer": ("sgd", "sgd"),
+    "rubbish": ("7", 7.0), "auxiliary": ("0.2", 0.2), "label_smoothing": ("0.125", 0.125),
+    "optimizer": ("sgd", "sgd"),
     "learning_rate": ("1e-3", 0.001), "momentum": ("0.75", 0.75), "nesterov": (None, True),
     "weight_decay": ("0.0625", 0.0625), "schedule": ("step", "step"), "warmup": ("0.5", 0.5),
     "milestones": ("1:0.5,2:0.1", {1: 0.5, 2: 0.1}), "plateau_epochs": ("9", 9),
     "plateau_factor": ("0.3", 0.3), "ema": ("0.9", 0.9), "image_size": ("17", 17),
     "input_range": ("-0.5,1.5", (-0.5, 1.5)), "channels_last": (None, False),
-    "shift": ("1", 1.0), "rotation": ("5", 5.0), "scale": ("0.1", 0.1), "squeeze": ("0.15", 0.15),
+    "flip": (None, True), "crop_padding": ("2", 2), "shift": ("1", 1.0),
+    "rotation": ("5", 5.0), "scale": ("0.1", 0.1), "squeeze": ("0.15", 0.15),
     "shear": ("0.2", 0.2), "elastic": ("0.7", 0.7),
 }  # fmt: skip
 SECOND = {
@@ -33,6 +35,12 @@ SECOND = {
     "channels_last": (None, True),
 }  # fmt: skip
 THIRD = {"epochs": ("1", 1), "loss": ("map", "map"), "schedule": ("constant", "constant")}
+COLOR = {
+    "epochs": ("1", 1), "crop": ("random", "random"), "side_range": ("36,48", (36, 48)),
+    "image_size": ("40", 40), "protocol": ("ten-crop", "ten-crop"),
+    "scales": ("32, 40", (32, 40)), "view_average": ("scores", "scores"), "pca_color": ("0.1", 0.1),
+}  # fmt: skip
+ALL = FIRST | SECOND | THIRD | COLOR
 
 
 def test_every_field_of_the_recipe_is_an_option_once(capsys):
@@ -56,25 +64,31 @@ def options(values: dict) -> list[str]:
 
 @pytest.fixture(scope="module")
 def _no_field_left_out():
-    assert set(FIRST) == set(Recipe.model_fields) - {"network", "data"}
+    assert set(ALL) == set(Recipe.model_fields) - {"network", "data"}
 
 
 @pytest.mark.usefixtures("_no_field_left_out")
-def test_what_is_given_arrives_in_the_run_s_recipe(capsys, bars, tmp_path):
+def test_what_is_given_arrives_in_the_run_s_recipe(capsys, bars, color_set, tmp_path):
     plain = tmp_path / "plain"
     assert said(capsys, "train", "lecun1990", bars, "--out", str(plain), "--epochs", "3")
     unlike = set()
-    for number, values in enumerate((FIRST, SECOND, THIRD)):
+    for number, (values, network, data) in enumerate(
+        (
+            (FIRST, "lecun1990", bars),
+            (SECOND, "lecun1990", bars),
+            (THIRD, "lenet5", bars),
+            (COLOR, "lenet5_relu", str(color_set)),
+        )
+    ):
         out = tmp_path / f"run{number}"
-        network = "lenet5" if values is THIRD else "lecun1990"
-        said(capsys, "train", network, bars, "--out", str(out), *options(values))
+        said(capsys, "train", network, data, "--out", str(out), *options(values))
         recipe = Run(out).recipe
         for name, (_, expected) in values.items():
             assert getattr(recipe, name) == expected, name
             if expected != getattr(Run(plain).recipe, name):
                 unlike.add(name)
-        assert (recipe.network, recipe.data) == (network, bars)
-    assert unlike == set(FIRST)  # else a lost option could pass unseen
+        assert (recipe.network, recipe.data) == (network, data)
+    assert unlike == set(ALL)  # else a lost option could pass unseen
 
 
 def test_options_overrule_arguments_overrule_the_recipe_file(capsys, bars, tmp_path):

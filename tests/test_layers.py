@@ -12,10 +12,13 @@ from torch.nn import functional as F
 from striate.layers import (
     ConnectionTableConv,
     Counts,
+    Dropout,
     RadialBasisOutput,
     ScaledTanh,
     Subsample,
+    normal_by_fan_in,
     scaled_tanh,
+    tell_dropout,
     uniform_by_fan_in,
 )
 
@@ -123,6 +126,16 @@ def test_initial_weights_fill_their_range():
     assert layer.weight.mean().abs() < 0.001
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_normal_initial_weights_have_the_deviation_of_their_fan_in(bias):
+    torch.manual_seed(0)
+    layer = nn.Conv2d(8, 50, 5, bias=bias)
+    normal_by_fan_in(layer)
+    assert layer.weight.std().item() == pytest.approx((2 / 200) ** 0.5, rel=0.03)
+    assert layer.weight.abs().max() > 3 * layer.weight.std()
+    assert not bias or layer.bias.count_nonzero() == 0
+
+
 @pytest.mark.parametrize("dims", [1, 2, 3])
 @pytest.mark.parametrize(
     ("padding", "mode", "name"),
@@ -141,3 +154,91 @@ def test_every_padding_of_the_deck_is_a_setting_of_pytorch_s_convolution(dims, p
     framed = x if name is None else F.pad(x, (2, 2) * dims, mode=name)
     assert torch.allclose(layer(x), CONVOLUTIONS[dims](framed, layer.weight, layer.bias), atol=1e-5)
     assert layer(x).shape[2:] == (x.shape[2:] if name else tuple(s - 4 for s in x.shape[2:]))
+
+
+INDICES = torch.tensor([40, 7, 3, 99])
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, 5, 4), (2, 3, 4, 5)])
+def test_an_image_s_dropout_mask_is_its_own_in_any_batch(shape):
+    layer = Dropout(0.4)
+    ones = torch.ones(4, *shape)
+
+    def masks(indices, *, seed=1, epoch=2):
+        tell_dropout([layer], seed, epoch, indices)
+        return layer(ones[: len(indices)])
+
+    together = masks(INDICES)
+    assert torch.equal(masks(INDICES.flip(0)).flip(0), together)
+    assert torch.equal(masks(INDICES[2:3]), together[2:3])
+    for other in (masks(INDICES, seed=2), masks(INDICES, epoch=3), masks(INDICES + 1)):
+        assert not torch.equal(other, together)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.4, 0.5, 0.7])
+def test_dropout_drops_its_share_and_keeps_the_expected_sum(share):
+    layer = Dropout(share)
+    tell_dropout([layer], 0, 0, torch.arange(400))
+    units = layer(torch.full((400, 1001), 3.0))
+    dropped = (units == 0).double()
+    assert abs(dropped.mean() - share) < 0.003  # 4 standard deviations
+    assert dropped.mean(dim=0).std() < 1.2 * (share * (1 - share) / 400) ** 0.5
+    kept = units[units != 0]
+    assert torch.allclose(kept, torch.tensor(3.0 / (1 - share)))
+
+
+def test_neighbouring_units_and_images_are_dropped_independently():
+    layer = Dropout(0.5)
+    tell_dropout([layer], 0, 0, torch.arange(300))
+    kept = layer(torch.ones(300, 900)).sub(1)
+    for other in (kept.roll(1, dims=1), kept.roll(1, dims=0), kept.roll((1, 1), dims=(0, 1))):
+        assert abs((kept * other).mean()) < 0.01  # 5 standard deviations
+
+
+def test_layers_and_uses_of_a_layer_get_masks_of_their_own():
+    layers, ones = [Dropout(0.5), Dropout(0.5)], torch.ones(4, 50)
+    tell_dropout(layers, 0, 0, INDICES)
+    drawn = [layers[0](ones), layers[0](ones), layers[1](ones), layers[1](ones)]
+    assert not any(torch.equal(a, b) for a, b in itertools.combinations(drawn, 2))
+    tell_dropout(layers, 0, 0, INDICES)
+    again = [layers[0](ones), layers[0](ones), layers[1](ones), layers[1](ones)]
+    assert all(torch.equal(a, b) for a, b in zip(drawn, again, strict=True))
+
+
+def test_the_memory_format_does_not_change_the_mask():
+    layer, maps = Dropout(0.5), torch.rand(4, 3, 6, 5)
+    tell_dropout([layer], 0, 0, INDICES)
+    plain = layer(maps)
+    tell_dropout([layer], 0, 0, INDICES)
+    last = layer(maps.contiguous(memory_format=torch.channels_last))
+    assert torch.equal(plain, last)
+    assert last.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_dropout_passes_gradients_through_the_units_it_keeps():
+    layer, units = Dropout(0.5), torch.rand(4, 60, requires_grad=True)
+    tell_dropout([layer], 0, 0, INDICES)
+    kept = layer(units)
+    kept.sum().backward()
+    assert torch.equal(units.grad, (kept != 0) * 2.0)
+
+
+def test_dropout_changes_nothing_in_evaluation_and_is_torch_s_where_it_was_told_nothing():
+    layer, units = Dropout(0.5), torch.rand(4, 60)
+    torch.manual_seed(3)
+    free = layer(units)
+    torch.manual_seed(3)
+    assert torch.equal(free, F.dropout(units, 0.5))
+    tell_dropout([layer], 0, 0, INDICES)
+    assert layer.eval()(units) is units
+    assert Dropout(0).train()(units) is units
+
+
+def test_dropout_refuses_other_images_than_it_was_told_of_and_shares_that_are_none():
+    layer = Dropout(0.5)
+    tell_dropout([layer], 0, 0, INDICES)
+    with pytest.raises(ValueError, match="Dropout was told of 4 images and meets 8; keep the"):
+        layer(torch.ones(8, 5))
+    for share in (1, -0.1, 50):
+        with pytest.raises(ValueError, match=f"share is {share}; give the part"):
+            Dropout(share)

@@ -52,6 +52,25 @@ def test_weights_move_as_pytorch_moves_them(fields, rival, options):
         assert torch.allclose(mine, yours, rtol=1e-5, atol=1e-7)
 
 
+def test_at_a_constant_rate_weights_and_biases_move_by_alexnet_s_rule():
+    """v <- 0.9 v - 0.0005 e w - e g; w <- w + v: there the rate is inside the velocity."""
+    network, rate = small_network(), 0.05
+    optimizer = Optimizer(network.parameters(), RECIPE.replace(momentum=0.9, weight_decay=0.0005))
+    plain = [parameter.detach().clone().double() for parameter in network.parameters()]
+    velocities = [torch.zeros_like(weights) for weights in plain]
+    for step in range(25):
+        x = torch.randn(7, 5, generator=torch.Generator().manual_seed(step))
+        network(x).square().sum().backward()
+        for parameter, weights, velocity in zip(
+            network.parameters(), plain, velocities, strict=True
+        ):
+            velocity.mul_(0.9).sub_(0.0005 * rate * weights + rate * parameter.grad)
+            weights.add_(velocity)
+        optimizer.step(rate)
+    for parameter, weights in zip(network.parameters(), plain, strict=True):
+        assert torch.allclose(parameter.double(), weights, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("fields", [fields for fields, _, _ in SETTINGS])
 def test_a_loaded_state_goes_on_to_the_same_bits(fields):
     def steps(network, optimizer, numbers):

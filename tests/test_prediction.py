@@ -36,6 +36,7 @@ PHOTO = InputSpec(
     channels=3, image_size=(30, 40), input_size=(32, 44),
     mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2), background=(0.25, 0.5, 0.75),
 )  # fmt: skip
+WINDOW = PHOTO.model_copy(update={"image_size": (12, 16), "input_size": (8, 8)})
 
 
 def photograph(digit, height, width, side, place, *, paper=200, ink=60, light=20, noise=5, seed=0):
@@ -218,6 +219,14 @@ def test_other_images_are_resized_whole_with_their_aspect_kept():
         assert (wide[0, channel, 23:] == ground).all()
 
 
+def test_where_the_network_reads_a_window_the_shorter_side_is_resized_without_a_frame():
+    pixels = np.random.default_rng(2).integers(0, 256, (30, 50, 3), dtype=np.uint8)
+    image, notes = adapt(DecodedImage(pixels, 255, ()), WINDOW)
+    unit = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
+    assert torch.allclose(image, resize(unit, (12, 20)), atol=1e-6)
+    assert notes == ("resized 50×30 → 20×12",)
+
+
 @pytest.fixture
 def network():
     torch.manual_seed(4)
@@ -270,9 +279,12 @@ def test_files_are_classified_as_by_hand_and_bad_ones_reported(network, paths, t
         assert prediction.notes[-1].endswith("40×30, padded")
 
 
-def test_batches_do_not_change_the_answers_and_the_mode_returns_after_a_failure(network, paths):
-    one, _ = predict_files(network, PHOTO, CLASSES, paths, batch_size=1)
-    all_, _ = predict_files(network, PHOTO, CLASSES, paths, batch_size=64)
+@pytest.mark.parametrize("spec", [PHOTO, WINDOW])
+def test_batches_do_not_change_the_answers_and_the_mode_returns_after_a_failure(
+    network, paths, spec
+):
+    one, _ = predict_files(network, spec, CLASSES, paths, batch_size=1)
+    all_, _ = predict_files(network, spec, CLASSES, paths, batch_size=64)
     assert [p.label for p in one] == [p.label for p in all_]
     for single, together in zip(one, all_, strict=True):
         assert single.probability == pytest.approx(together.probability, rel=1e-5)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.nn import functional as F
 
-from striate.preparation import InputSpec, fit, normalize, prepare, resize, to_unit
+from striate.preparation import InputSpec, fit, normalize, prepare, resize, resized_size, to_unit
 
 SIDES = st.integers(2, 40)
 
@@ -68,6 +68,21 @@ def test_images_stand_in_the_middle_of_the_background_and_are_standardised():
     assert torch.allclose(normal[:, 1], (framed[:, 1] - 0.1) / 2)
 
 
+def test_of_a_larger_image_the_middle_is_read_and_its_aspect_kept():
+    spec = InputSpec(
+        channels=1, image_size=(12, 16), input_size=(8, 8), mean=(0.5,), std=(0.25,),
+        background=(0.0,), training_size=(24, 32),
+    )  # fmt: skip
+    images = torch.rand(2, 1, 12, 16)
+    assert torch.equal(fit(images, spec), images[:, :, 2:10, 4:12])
+    assert resized_size((24, 32), spec) == (12, 16)
+    assert resized_size((90, 30), spec) == (36, 12)  # another aspect: its own shorter side
+    tall = torch.rand(2, 1, 90, 30)
+    assert torch.equal(fit(tall, spec), resize(tall, (36, 12))[:, :, 14:22, 2:10])
+    framed = spec.model_copy(update={"image_size": (6, 8)})
+    assert resized_size((90, 30), framed) == (6, 8)
+
+
 def test_one_background_for_all_channels_gives_the_same_frame_as_one_for_each():
     images = torch.rand(5, 3, 4, 7)
     spec = InputSpec(
@@ -88,7 +103,7 @@ def test_a_spec_reads_back_equal():
 
 
 @pytest.mark.parametrize("background", [(0.2, 0.2), (0.0, 0.7)])
-@pytest.mark.parametrize("size", [(9, 8), (5, 6), (4, 3)])
+@pytest.mark.parametrize("size", [(9, 8), (5, 6), (4, 3), (3, 2), (2, 3)])
 def test_preparing_in_fewer_passes_gives_the_same_bits(background, size):
     spec = InputSpec(
         channels=2, image_size=(4, 3), input_size=size, mean=(0.31, 0.1), std=(0.27, 2),

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from striate.randomness import hashes, normals, order, uniforms
+from striate.randomness import hashes, integers, normals, order, uniforms
 
 MANY = torch.arange(40_000)
 
@@ -56,6 +56,16 @@ def test_normal_numbers_have_the_moments_of_the_normal_distribution():
     for power, moment in ((1, 0), (2, 1), (3, 0), (4, 3)):
         assert abs((drawn**power).mean() - moment) < 0.15
     assert abs((drawn.abs() < 1.96).double().mean() - 0.95) < 0.005
+
+
+def test_whole_numbers_are_uniform_below_their_bound_one_for_all_or_one_each():
+    drawn = integers(3, 5, MANY, "test", 2, 9)
+    counts = torch.bincount(drawn.flatten(), minlength=9).double()
+    assert len(counts) == 9
+    assert (((counts - 80_000 / 9) ** 2) / (80_000 / 9)).sum() < 26.1  # chi-squared, 8, p = 0.001
+    below = torch.tensor([4, 1])
+    each = integers(3, 5, MANY, "test", 2, below)
+    assert [sorted(set(column)) for column in each.T.tolist()] == [[0, 1, 2, 3], [0]]
 
 
 def test_no_two_epochs_have_the_same_order():

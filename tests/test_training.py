@@ -78,6 +78,9 @@ def test_ctrl_c_saves_and_the_resumed_run_ends_in_the_same_bits(recipe, tmp_path
         {"optimizer": "adamw", "weight_decay": 0.1, "learning_rate": 0.003},
         {"schedule": "plateau", "plateau_epochs": 1, "learning_rate": 0.001},
         {"ema": 0.95, "elastic": 1.0},
+        {"flip": True, "crop_padding": 3, "shift": 0, "rotation": 0},
+        {"crop": "random", "image_size": 30, "side_range": (29, 40)},
+        {"crop": "area", "image_size": 30, "protocol": "ten-crop"},
         {"validation": 0},
         {"patience": 2, "learning_rate": 1e-7, "epochs": 9},
     ],
@@ -291,6 +294,16 @@ def test_names_are_refused_before_any_data_are_read(recipe, tmp_path, small_set)
 def test_choices_on_validation_need_a_validation_part(recipe, tmp_path, changes, name):
     with pytest.raises(UsageError, match=f"{name} needs a validation part"):
         train(recipe.replace(validation=0, **changes), tmp_path / "run")
+
+
+def test_a_protocol_that_the_images_do_not_allow_is_refused_before_training(recipe, tmp_path):
+    with pytest.raises(
+        UsageError, match=r"ten-crop takes windows .* train with a larger image_size"
+    ):
+        train(recipe.replace(protocol="ten-crop"), tmp_path / "run")
+    with pytest.raises(UsageError, match="multi-scale shows lecun1990 images of 24x24, which it"):
+        train(recipe.replace(protocol="multi-scale"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_training_works_in_a_thread_of_another_program(recipe, tmp_path):

@@ -1,14 +1,19 @@
 """The loop: what it logs, what it keeps under an average, what it feeds the network."""
 
+import copy
+import io
 import math
 import threading
 
 import pytest
 import torch
+from torch import nn
 
-from striate.batches import TrainingData, input_spec, load_training_data
+from striate.batches import TrainingData, input_spec, load_training_data, training_batches
 from striate.datasets.sets import Part
 from striate.display import Silent
+from striate.errors import Interrupted
+from striate.layers import Dropout, WithAuxiliary, tell_dropout
 from striate.losses import CrossEntropy, SquaredError
 from striate.models import build, with_defaults
 from striate.models.lenet5 import LeNet5ReLU
@@ -78,6 +83,116 @@ def test_batches_come_in_the_recipe_s_memory_format(recipe, tmp_path, channels_l
     formats.clear()
     TrainingLoop(complete, spec, data, build("lenet5_relu", 3, 2)).epoch(run, threading.Event())
     assert formats == {(channels_last, True), (channels_last, False)}
+
+
+class Headed(nn.Module):
+    """A network with all that a run must repeat: dropout twice, batch norm, a second head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            *(Dropout(0.2), nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Flatten(), Dropout(0.5)),
+        )
+        self.head, self.auxiliary = nn.Linear(6 * 3 * 3, 4), nn.Linear(6 * 3 * 3, 4)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor | WithAuxiliary:
+        maps = self.body(images)
+        logits: torch.Tensor = self.head(maps)
+        return WithAuxiliary(logits, (self.auxiliary(maps),) * 2) if self.training else logits
+
+
+@pytest.fixture
+def colour() -> TrainingData:
+    generator = torch.Generator().manual_seed(8)
+    images = torch.randint(256, (37, 3, 9, 11), dtype=torch.uint8, generator=generator)
+    part = Part(images, torch.arange(37) % 4)
+    return TrainingData(part, part, (0, 255), ("a", "b", "c", "d"), "", "")
+
+
+EXACT = {"flip": True, "crop_padding": 1}
+CROPS = [
+    {"crop": "random"}, {"crop": "random", "side_range": (9, 12)}, {"crop": "area"},
+]  # fmt: skip
+
+
+def loop_of(recipe, data, display=None):
+    spec = input_spec(data.training.images, (0, 255), (3, 8, 8), recipe)
+    with torch.random.fork_rng():
+        torch.manual_seed(6)
+        network = Headed()
+    return TrainingLoop(recipe, spec, data, network, display=display)
+
+
+class StopAfter(Silent):
+    def __init__(self, steps: int) -> None:
+        self.left, self.event = steps, threading.Event()
+
+    def step(self, epoch, images, loss):
+        self.left -= 1
+        if self.left == 0:
+            self.event.set()
+
+
+@pytest.mark.parametrize("changes", CROPS)
+@pytest.mark.parametrize("steps", [2, 7])
+def test_with_every_augmentation_and_dropout_a_resumed_run_is_the_unbroken_one_bit_for_bit(
+    recipe, tmp_path, colour, changes, steps
+):
+    run = train(recipe.replace(epochs=1), tmp_path / "any")
+    recipe = with_defaults(
+        recipe.replace(
+            image_size=10, pca_color=0.1, elastic=0.5, ema=0.9, batch_size=8, **EXACT, **changes
+        )
+    )
+    whole = loop_of(recipe, colour)
+    whole.epoch(run, threading.Event())
+    whole.epoch(run, threading.Event())
+    stop = StopAfter(steps)
+    cut = loop_of(recipe, colour, stop)
+    for _ in range(steps // 5):  # whole epochs of five steps
+        cut.epoch(run, stop.event)
+    with pytest.raises(Interrupted, match="all is saved"):
+        cut.epoch(run, stop.event)
+    state = io.BytesIO()
+    torch.save(cut.state(), state)
+    state.seek(0)
+    torch.manual_seed(77)  # nothing is drawn from here
+    resumed = loop_of(recipe, colour)
+    resumed.load(torch.load(state, weights_only=True))
+    while resumed.at.epoch < 2:
+        resumed.epoch(run, threading.Event())
+    for kind in ("network", "average"):
+        expected = getattr(whole, kind).state_dict()
+        for name, tensor in getattr(resumed, kind).state_dict().items():
+            assert torch.equal(tensor, expected[name]), name
+    losses = [[row["train_loss"] for row in loop.at.rows] for loop in (whole, resumed)]
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("weight", [0.3, 0.0])
+def test_auxiliary_classifiers_add_their_loss_and_the_network_s_own_answer_counts(
+    recipe, tmp_path, colour, weight
+):
+    """Recomputed by hand from the first batch of the run."""
+    run = train(recipe.replace(epochs=1), tmp_path / "any")
+    recipe = with_defaults(
+        recipe.replace(auxiliary=weight, batch_size=37, epochs=1, loss="cross-entropy")
+    )
+    loop = loop_of(recipe, colour)
+    network = copy.deepcopy(loop.network)
+    batch = next(training_batches(colour.training, (0, 255), loop.spec, loop.recipe, 0))
+    layers = [layer for layer in network.modules() if isinstance(layer, Dropout)]
+    tell_dropout(layers, recipe.seed, 0, batch.indices)
+    answer = network(batch.images.contiguous(memory_format=loop.memory_format))
+    own, second = (CrossEntropy()(x, batch.targets) for x in (answer.logits, answer.auxiliary[0]))
+    loop.epoch(run, threading.Event())
+    row = loop.at.rows[0]
+    assert row["train_loss"] == pytest.approx((own + 2 * weight * second).item(), rel=1e-6)
+    mistakes = (answer.logits.argmax(dim=1) != batch.targets).sum().item()
+    assert row["train_error"] == mistakes / 37
+    moved = loop.network.auxiliary.weight - network.auxiliary.weight
+    assert (moved.abs().max() > 0) == (weight > 0)
 
 
 @pytest.mark.parametrize("schedule", ["one-cycle", "cosine", "constant"])

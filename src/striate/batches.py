@@ -9,13 +9,22 @@ import torch
 from torch import Tensor
 
 from striate import datasets
-from striate.augmentation import augment, augments
+from striate.augmentation import (
+    color_axes,
+    mirror,
+    outside_color,
+    shift_colors,
+    shift_pixels,
+    warp,
+    warps,
+)
 from striate.datasets.sets import Part
 from striate.errors import DataError, UsageError
 from striate.figures import figure_extent
-from striate.preparation import InputSpec, fit, normalize, prepare, to_unit
+from striate.preparation import InputSpec, normalize, prepare, size_with_side, to_unit
 from striate.randomness import hashes, order
 from striate.recipes import Recipe
+from striate.windows import take_windows
 
 LEAST_STEPS_PER_EPOCH = 20
 LEAST_STEPS = 1200
@@ -108,19 +117,17 @@ def input_spec(
         recipe: Its ``image_size`` and ``input_range`` overrule what the images say.
 
     Raises:
-        UsageError: ``image_size`` is larger than the network's input.
+        UsageError: The images and the network's input do not allow the recipe's ``crop``, or
+            the images' channels its ``pca_color``.
     """
     channels, *own = images.shape[1:]
     wanted = tuple(input_shape[1:])
-    size = tuple(own) if recipe.image_size is None else (recipe.image_size,) * len(wanted)
-    if recipe.image_size is None and not all(
-        w / 2 <= s <= w for s, w in zip(size, wanted, strict=True)
-    ):
-        size = wanted
-    if any(s > w for s, w in zip(size, wanted, strict=True)):
+    size = _image_size(tuple(own), wanted, recipe)
+    _check_crop(size, wanted, recipe)
+    if recipe.pca_color and channels != 3:
         raise UsageError(
-            f"image_size is {recipe.image_size}, but {recipe.network} reads "
-            f"{'x'.join(map(str, wanted))}; choose at most {min(wanted)}"
+            f"pca_color shifts red, green and blue, but the images have {channels} channel"
+            f"{'s' if channels > 1 else ''}; set pca_color to 0"
         )
     if recipe.input_range is None:
         mean, std = _mean_and_deviation(images, value_range)
@@ -144,7 +151,36 @@ def input_spec(
         background=background,
         training_size=tuple(own),
         figure_extent=figure_extent(to_unit(sample, value_range), background),
+        color_axes=color_axes(images, value_range) if recipe.pca_color else None,
     )
+
+
+def _image_size(own: tuple[int, ...], wanted: tuple[int, ...], recipe: Recipe) -> tuple[int, ...]:
+    if recipe.image_size is None:
+        fits = all(w / 2 <= s <= w for s, w in zip(own, wanted, strict=True))
+        return own if fits else wanted
+    if recipe.image_size <= min(wanted):
+        return (recipe.image_size,) * len(wanted)
+    return size_with_side(own, recipe.image_size)
+
+
+def _check_crop(size: tuple[int, ...], wanted: tuple[int, ...], recipe: Recipe) -> None:
+    least = max(wanted)
+    reads = f"{recipe.network} reads {'x'.join(map(str, wanted))}"
+    if recipe.crop == "random" and min(size) <= least:
+        raise UsageError(
+            f"crop random takes a window of a larger image, but {reads} and images are "
+            f"{'x'.join(map(str, size))}; set image_size above {least}, or crop to center"
+        )
+    if recipe.crop == "area" and any(s < w for s, w in zip(size, wanted, strict=True)):
+        raise UsageError(
+            f"crop area resizes to all of the input, but {reads} and images are "
+            f"{'x'.join(map(str, size))}; set image_size to {least} or more, or crop to center"
+        )
+    if recipe.side_range is not None and recipe.side_range[0] < least:
+        raise UsageError(
+            f"side_range begins at {recipe.side_range[0]}, but {reads}; begin at {least} or above"
+        )
 
 
 def _mean_and_deviation(
@@ -190,12 +226,14 @@ def training_batches(
     ends = [recipe.batch_size * step for step in range(1, steps)]
     for indices in torch.tensor_split(places, ends)[first_step:]:
         indices = indices.to(part.images.device)
-        stored = part.images.index_select(0, indices)
-        if augments(recipe):
-            framed = fit(to_unit(stored, value_range), spec)
-            images = normalize(augment(framed, recipe, epoch, indices), spec)
+        stored = mirror(part.images.index_select(0, indices), recipe, epoch, indices)
+        if recipe.crop != "center" or warps(recipe):
+            windows = take_windows(stored, value_range, spec, recipe, epoch, indices)
+            images = normalize(warp(windows, recipe, epoch, indices), spec)
         else:
             images = prepare(stored, value_range, spec)
+        images = shift_colors(images, spec, recipe, epoch, indices)
+        images = shift_pixels(images, recipe, epoch, indices, outside_color(spec))
         yield Batch(indices, images, part.targets[indices])
 
 

@@ -2,7 +2,8 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -121,12 +122,32 @@ class Bar(Lines):
 
 def choose_display() -> Display:
     """Give a bar where stderr is a terminal that can draw one, lines elsewhere."""
+    return Bar() if _is_drawable() else Lines()
+
+
+def _is_drawable() -> bool:
     from rich.console import Console
 
     console = Console(stderr=True)
     # FORCE_COLOR makes rich call a log file a terminal, so the stream itself is asked too.
-    drawable = sys.stderr.isatty() and console.is_terminal and not console.is_dumb_terminal
-    return Bar() if drawable else Lines()
+    return sys.stderr.isatty() and console.is_terminal and not console.is_dumb_terminal
+
+
+@contextmanager
+def image_bar() -> Iterator[Callable[[int, int], None] | None]:
+    """Show how many images are done; give what is to be called with these and all images.
+
+    Where stderr is no terminal that can draw, give None.
+    """
+    if not _is_drawable():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("images", total=None)
+        yield lambda done, whole: progress.update(task, completed=done, total=whole)
 
 
 def epoch_line(row: Mapping[str, float | None], epochs: int) -> str:

@@ -1,6 +1,7 @@
 """A run and labelled images it has not seen → figures and reports in the run folder."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,50 +18,59 @@ from striate.metrics import count, report, wilson_interval
 from striate.mistakes import Mistake, mistakes_page
 from striate.pictures import confusion_matrix, result_picture
 from striate.preparation import to_unit
+from striate.protocols import Progress, average, averaged_scores, check_protocol
 from striate.runs import Run
-from striate.scoring import logits_of
 
 # The page shows at most this many mistakes, the costliest.
 MOST_MISTAKES = 100
 
 
 def evaluate(
-    run: Run, data: str | None = None, *, data_dir: Path | None = None, device: str = "auto"
+    run: Run | Sequence[Run],
+    data: str | None = None,
+    *,
+    protocol: str | None = None,
+    data_dir: Path | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Measure a run on the test part of a data set and keep the result in the run folder.
 
     Writes evaluation.json, confusion.svg, mistakes.html and result.png, and the accuracy into
-    the model card. For another set than the run's own the files carry its name, as in
-    evaluation-usps.json, and the card stays as it is.
+    the model card. For another set or protocol than the run's own, and for an ensemble, the
+    files carry that in their names, as in evaluation-usps.json, evaluation-ten-crop.json and
+    evaluation-ensemble.json, and the card stays as it is.
 
     Args:
-        run: The run; its best weights are used.
-        data: Name or folder of the set; the run's own by default. Its classes must be the
-            run's.
+        run: The run; its best weights are used. Or several: an ensemble, whose softmax
+            probabilities are averaged, each run seeing the images in its own way; the first
+            one's folder gets the files.
+        data: Name or folder of the set; the (first) run's own by default. Its classes must
+            be the run's.
+        protocol: Views of an image, one of ``protocols.PROTOCOLS``; each run's own by default.
         data_dir: Where named sets are looked for first.
         device: As in ``training.train``.
+        progress: Called now and then with the images done and the number of all; an ensemble
+            does the images as often as it has runs.
 
     Returns:
-        What evaluation.json holds: ``examples``, ``accuracy`` and its 95 % interval,
-        ``error_rate``, ``top5_error`` (None for five classes or fewer), ``per_class``,
-        ``confusion`` (row: target, column: prediction), all rates as shares of 1.
+        What evaluation.json holds: ``protocol``, ``examples``, ``accuracy`` and its 95 %
+        interval, ``error_rate``, ``top5_error`` (None for five classes or fewer),
+        ``per_class``, ``confusion`` (row: target, column: prediction), all rates as shares of
+        1; of an ensemble also ``ensemble``, the other runs' folders.
 
     Raises:
+        UsageError: There is no such protocol, or a run does not allow it.
         DataError: The set has no test part, other classes or other channels.
     """
     started = time.monotonic()
+    runs = [run] if isinstance(run, Run) else list(run)
+    run, others = runs[0], runs[1:]
     images = datasets.load(data or run.recipe.data, data_dir=data_dir, parts=("test",))
-    _check(run, images)
+    for each in runs:
+        _check(each, images)
     part = images.parts["test"]
-    chosen = choose_device(device)
-    network = run.network().to(chosen)
-    logits = logits_of(
-        network,
-        part.images.to(chosen),
-        images.value_range,
-        run.spec,
-        channels_last=run.recipe.channels_last,
-    ).cpu()
+    logits = _scores(runs, images, protocol, choose_device(device), progress)
     counts = count(logits, part.targets)
     metrics = report(counts, run.classes)
     correct = int(counts.confusion.diagonal().sum())
@@ -68,6 +78,8 @@ def evaluate(
         "network": run.recipe.network,
         "data": data or run.recipe.data,
         "part": "test",
+        "protocol": protocol or run.recipe.protocol,
+        **({"ensemble": [str(other.path) for other in others]} if others else {}),
         **metrics,
         "accuracy_interval_95": list(wilson_interval(correct, metrics["examples"])),
         "confusion": counts.confusion.tolist(),
@@ -88,9 +100,46 @@ def evaluate(
             rows=run.progress(),
             title=_title(run, evaluation),
         ),
-        other=None if data in (None, run.recipe.data) else images.name,
+        other="-".join(
+            name
+            for name, differs in (
+                (images.name, data not in (None, run.recipe.data)),
+                (protocol or "", protocol not in (None, run.recipe.protocol)),
+                ("ensemble", len(runs) > 1),
+            )
+            if differs
+        ),
     )
     return evaluation
+
+
+def _scores(
+    runs: list[Run],
+    images: ImageSet,
+    protocol: str | None,
+    device: torch.device,
+    progress: Progress | None,
+) -> Tensor:
+    """Ask each run by its protocol, all checked first; average their probabilities."""
+    networks = [run.network().to(device) for run in runs]
+    for run, network in zip(runs, networks, strict=True):
+        check_protocol(protocol or run.recipe.protocol, network, run.recipe, run.spec)
+    stored = images.parts["test"].images.to(device)
+    answers = [
+        averaged_scores(
+            *(network, stored, images.value_range, run.spec, run.recipe),
+            protocol=protocol or run.recipe.protocol,
+            progress=None if progress is None else _offset(progress, place, len(runs)),
+        ).cpu()
+        for place, (run, network) in enumerate(zip(runs, networks, strict=True))
+    ]
+    if len(answers) == 1:
+        return answers[0]
+    return average([answer.double() for answer in answers], "probabilities").float()
+
+
+def _offset(progress: Progress, place: int, count: int) -> Progress:
+    return lambda done, whole: progress(place * whole + done, count * whole)
 
 
 def _check(run: Run, images: ImageSet) -> None:

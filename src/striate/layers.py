@@ -9,12 +9,14 @@ and ``padding_mode="zeros"``, ``"reflect"`` (the mirror), ``"replicate"`` or ``"
 A layer whose operations do not show what it counts states it in ``counts(output_shape)``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from striate.randomness import hashes
 
 _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _AVERAGES = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
@@ -274,79 +276,83 @@ class RadialBasisOutput(nn.Module):
         return f"classes={self.codes.shape[0]}, features={self.codes.shape[1]}"
 
 
-class LocalResponseNorm(nn.Module):
-    """AlexNet's normalisation of each unit by the units at its place in neighbouring maps.
-
-    ``a / (2 + 0.0001 × s) ** 0.75``, ``s`` being the sum of the squares over the map itself, two
-    maps before and two after it; what would lie beyond the first or last map is left out.
-    PyTorch's own layer divides its ``alpha`` by the number of maps: with ``alpha=5e-4`` it is
-    the same, slower, and it knows no groups.
-
-    Args:
-        groups: Equal parts of the maps whose ends do not see each other: AlexNet's two towers.
-
-    Shape:
-        - input: ``(N, C, H, W)``, C a multiple of groups
-        - output: the same
-
-    Source:
-        A. Krizhevsky, I. Sutskever and G. E. Hinton, 2012, section 3.3.
-
-    Example:
-        >>> LocalResponseNorm()(torch.full((1, 1, 1, 1), 100.0))  # 100 / (2 + 1) ** 0.75
-        tensor([[[[43.8691]]]])
-    """
-
-    def __init__(self, groups: int = 1) -> None:
-        super().__init__()
-        self.groups = groups
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise every unit."""
-        if self.groups > 1:
-            return torch.cat([_normalized(part) for part in x.chunk(self.groups, dim=1)], dim=1)
-        return _normalized(x)
-
-    def extra_repr(self) -> str:
-        """Show what ``print(network)`` should say."""
-        return f"groups={self.groups}"
-
-
-def _normalized(x: Tensor) -> Tensor:
-    maps = x.shape[1]
-    squares = F.pad(x * x, (0, 0, 0, 0, 2, 2))
-    total = squares[:, :maps]
-    for first in range(1, 5):
-        total = total + squares[:, first : first + maps]
-    return x * (2 + 1e-4 * total).pow(-0.75)
-
-
 class Dropout(nn.Module):
     """Set units to zero at random in training and scale the others by 1 / (1 - share).
 
+    In a run the masks are functions of (seed, epoch, index): ``tell_dropout`` says before each
+    step which images are coming, and an image then gets the mask that is its own, whatever
+    the batch it is in. A layer that was told nothing draws from torch's global generator.
+
     Args:
-        share: Probability that a unit is set to zero.
+        share: Probability that a unit is set to zero, in [0, 1).
 
     Shape:
-        - input: ``(N, *)``
+        - input: ``(N, C, *)``
         - output: the same
+
+    Raises:
+        ValueError: The share is not in [0, 1); or, in use, the layer was told of another
+            number of images than it meets.
 
     Source:
         G. E. Hinton, N. Srivastava, A. Krizhevsky, I. Sutskever and R. R. Salakhutdinov,
         "Improving neural networks by preventing co-adaptation of feature detectors", 2012.
+
+    Example:
+        >>> layer, units = Dropout(0.5), torch.ones(2, 6)
+        >>> tell_dropout([layer], seed=0, epoch=0, indices=torch.tensor([31, 7]))
+        >>> both = layer(units)
+        >>> tell_dropout([layer], seed=0, epoch=0, indices=torch.tensor([7]))
+        >>> torch.equal(layer(units[:1]), both[1:])
+        True
     """
 
     def __init__(self, share: float = 0.5) -> None:
         super().__init__()
+        if not 0 <= share < 1:
+            raise ValueError(f"share is {share}; give the part of the units to drop, from 0 to 1")
         self.share = share
+        self.told: tuple[int, int, Tensor, int] | None = None
+        self.uses = 0
 
     def forward(self, x: Tensor) -> Tensor:
         """Drop units in training; change nothing in evaluation."""
-        return F.dropout(x, self.share, self.training)
+        if not self.training or self.share == 0:
+            return x
+        if self.told is None:
+            return F.dropout(x, self.share)
+        seed, epoch, indices, place = self.told
+        if len(x) != len(indices):
+            raise ValueError(
+                f"Dropout was told of {len(indices)} images and meets {len(x)}; keep the images "
+                "on the first axis"
+            )
+        units = x[0].numel()
+        purpose = f"dropout {place} {self.uses}"
+        self.uses += 1
+        # Two units a hash: its 64 bits are read as two numbers of 32.
+        drawn = hashes(seed, epoch, indices, purpose, -(-units // 2)).view(torch.int32)[:, :units]
+        keep = (drawn >= round(self.share * 2**32) - 2**31).to(x.dtype).mul_(1 / (1 - self.share))
+        # In the order of channels last, which is how runs keep their maps.
+        return x * keep.view(len(x), *x.shape[2:], *x.shape[1:2]).movedim(-1, 1)
 
     def extra_repr(self) -> str:
         """Show what ``print(network)`` should say."""
         return f"{self.share}"
+
+
+def tell_dropout(layers: Iterable[Dropout], seed: int, epoch: int, indices: Tensor) -> None:
+    """Say which images come next, so that each gets the masks that are its own.
+
+    Args:
+        layers: The dropout layers of a network, always in the same order: each draws other
+            numbers by its place, and others again if it is used twice for the same images.
+        seed: The run's seed.
+        epoch: Counted from 0.
+        indices: ``(N,)``, the images' places in the training set.
+    """
+    for place, layer in enumerate(layers):
+        layer.told, layer.uses = (seed, epoch, indices, place), 0
 
 
 class WithAuxiliary(NamedTuple):

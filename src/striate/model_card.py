@@ -42,9 +42,12 @@ def model_card(
     if errors:
         lines += [f"- lowest validation error: {100 * min(errors):.2f} %"]
     if evaluation:
+        protocol = evaluation.get("protocol", "single")  # older evaluations do not say
+        views = "" if protocol == "single" else f", protocol {protocol}"
         lines += [
             f"- accuracy on {evaluation['examples']:,} images of `{evaluation['data']}` "
-            f"({evaluation['part']}): {100 * evaluation['accuracy']:.2f} %, see `evaluation.json`"
+            f"({evaluation['part']}{views}): {100 * evaluation['accuracy']:.2f} %, "
+            "see `evaluation.json`"
         ]
     lines += [
         f"- input: {spec.channels} channel{'s' if spec.channels > 1 else ''}, resized to "

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from striate.errors import DataError, RunError
 from striate.figures import FLAT, Figure, centers, find_figure, fit_ground, ground_at, ground_level
 from striate.images import DecodedImage, read_image, to_channels
-from striate.preparation import InputSpec, fit, normalize, resize
+from striate.preparation import InputSpec, fit, normalize, resize, resized_size
 from striate.scoring import evaluating
 
 SEARCH_SIDE = 700  # figures are looked for in a copy shrunk to about this [pixels]
@@ -69,7 +69,8 @@ def adapt(
     its mass, as MNIST was; by its box where the mass would push it over the border or the
     training figures fill their images.
     Other images are resized whole, aspect kept, on a frame of background where the aspect
-    differs by more than 2 %.
+    differs by more than 2 %. Where the network reads a window of a larger image, their
+    shorter side is resized instead, without a frame.
 
     Args:
         image: From ``read_image``.
@@ -77,7 +78,8 @@ def adapt(
         invert: Whether to exchange dark and light; None decides as said above.
 
     Returns:
-        image: ``(1, C, *spec.image_size)``, float32 in [0, 1].
+        image: ``(1, C, *spec.image_size)``, float32 in [0, 1]; where the network reads a window
+            of a larger image, of the image's own aspect.
         notes: What was done to the image since its file, in words for the user.
 
     Raises:
@@ -99,7 +101,7 @@ def adapt(
     if pixels.shape[:2] == spec.image_size:
         return _read(picture)[None], tuple(notes)
     if pixels.shape[:2] == spec.training_size:
-        notes.append(_resize_note(picture, spec))
+        notes.append(_resize_note(picture, spec.image_size))
         return resize(_read(picture)[None], spec.image_size), tuple(notes)
     if spec.figure_extent is not None:
         surfaces, figure = _search(picture, spec)
@@ -149,14 +151,15 @@ def predict_files(
             adapted = []
             for path in paths[start : start + batch_size]:
                 try:
-                    adapted.append((path, *adapt(read_image(path), spec, invert=invert)))
+                    image, notes = adapt(read_image(path), spec, invert=invert)
+                    adapted.append((path, fit(image, spec), notes))
                 except DataError as error:
                     named = str(path) in str(error)
                     errors.append(error if named else DataError(f"{path}: {error}"))
             if adapted:
                 images = torch.cat([image for _, image, _ in adapted])
                 with torch.inference_mode():
-                    inputs = normalize(fit(images, spec), spec).to(device)
+                    inputs = normalize(images, spec).to(device)
                     logits = network(inputs).float().cpu()
                 ranked = _rank(logits, classes, top)
                 for (path, _, notes), best in zip(adapted, ranked, strict=True):
@@ -336,27 +339,27 @@ def _cut(
         ends = sorted(abs(picture.inverted - value) for value in (level, level + direction * peak))
         notes.append(f"contrast stretched from {ends[0]:.2f}..{ends[1]:.2f}")
     place = f"{box_width}×{box_height} at ({figure.left}, {figure.top})"
-    notes += [f"cropped to the figure {place}", _resize_note(picture, spec)]
+    notes += [f"cropped to the figure {place}", _resize_note(picture, spec.image_size)]
     return (ground + gain * drawn).clamp(0, 1)
 
 
-def _resize_note(picture: _Picture, spec: InputSpec, more: str = "") -> str:
+def _resize_note(picture: _Picture, size: tuple[int, ...], more: str = "") -> str:
     height, width = picture.pixels.shape[:2]
-    return f"resized {width}×{height} → {spec.image_size[1]}×{spec.image_size[0]}{more}"
+    return f"resized {width}×{height} → {size[1]}×{size[0]}{more}"
 
 
 def _resize_whole(picture: _Picture, spec: InputSpec, notes: list[str]) -> Tensor:
     """Resize a picture as training resized its images, framed where the aspect differs."""
-    given, size = picture.pixels.shape[:2], spec.image_size
+    given = picture.pixels.shape[:2]
+    size = inner = resized_size(given, spec)
     trained = spec.training_size or size
     scales = [old / new for old, new in zip(trained, given, strict=True)]
-    inner = size
-    if max(scales) / min(scales) > SAME_ASPECT:
+    if not spec.has_window and max(scales) / min(scales) > SAME_ASPECT:
         inner = tuple(
             max(1, round(side * min(scales) / scale))
             for side, scale in zip(size, scales, strict=True)
         )
-    notes.append(_resize_note(picture, spec, ", padded" if inner != size else ""))
+    notes.append(_resize_note(picture, size, ", padded" if inner != size else ""))
     result = torch.tensor(spec.background)[None, :, None, None].repeat(1, 1, *size)
     top, left = ((outer - inside) // 2 for outer, inside in zip(size, inner, strict=True))
     for channel in range(spec.channels):  # one by one: a photograph is large

@@ -17,9 +17,11 @@ class InputSpec(BaseModel):
 
     Attributes:
         channels: Number of channels: 1 grey, 3 red, green and blue.
-        image_size: Height and width that every image is resized to [pixels].
-        input_size: Height and width that the network reads; the image sits in the middle,
-            surrounded by ``background`` [pixels].
+        image_size: Height and width that every image is resized to; or, where it is larger
+            than ``input_size``, that the training images were resized to: the shorter side of
+            every image is resized to the shorter of these, its aspect kept [pixels].
+        input_size: Height and width that the network reads: a smaller image sits in the
+            middle, surrounded by ``background``; of a larger one it reads the middle [pixels].
         mean: For each channel, subtracted from values in [0, 1].
         std: For each channel, divides what is left.
         background: For each channel, the value of padding, in [0, 1].
@@ -28,6 +30,9 @@ class InputSpec(BaseModel):
         figure_extent: Where the training images are figures on a plain ground, as digits
             are: the median longer side of the figure as a share of the image's. Otherwise
             None.
+        color_axes: For AlexNet's shift of colours: each principal direction of the training
+            set's colours in [0, 1], times its variance, the largest first. None where the
+            recipe does not use it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,6 +45,12 @@ class InputSpec(BaseModel):
     background: tuple[float, ...]
     training_size: tuple[int, ...] | None = None
     figure_extent: float | None = None
+    color_axes: tuple[tuple[float, ...], ...] | None = None
+
+    @property
+    def has_window(self) -> bool:
+        """Whether the network reads a window of a larger image."""
+        return any(a > b for a, b in zip(self.image_size, self.input_size, strict=True))
 
 
 def to_unit(images: Tensor, value_range: tuple[float, float]) -> Tensor:
@@ -93,8 +104,33 @@ def _resize_weights(old: int, new: int) -> Tensor:
     return (weights / weights.sum(dim=1, keepdim=True)).to(torch.float32)
 
 
+def size_with_side(size: Sequence[int], side: int) -> tuple[int, ...]:
+    """Say to what a size changes when its shorter side becomes ``side``, the aspect kept.
+
+    Example:
+        >>> size_with_side((375, 500), 256)
+        (256, 341)
+    """
+    return tuple(round(side * length / min(size)) for length in size)
+
+
+def resized_size(size: Sequence[int], spec: InputSpec) -> tuple[int, ...]:
+    """Say to what size an image of this size is resized before it is framed or cut."""
+    if not spec.has_window:
+        return spec.image_size
+    return size_with_side(size, min(spec.image_size))
+
+
+def middle(images: Tensor, size: Sequence[int]) -> Tensor:
+    """Cut the middle out of images that are larger; the rest above and left is the smaller."""
+    for axis, length in enumerate(size, start=2):
+        if images.shape[axis] > length:
+            images = images.narrow(axis, (images.shape[axis] - length) // 2, length)
+    return images.contiguous()
+
+
 def fit(images: Tensor, spec: InputSpec) -> Tensor:
-    """Resize images in [0, 1] to the spec's image size and surround them with background.
+    """Resize images in [0, 1] as the spec says and surround them, or cut their middle out.
 
     Args:
         images: ``(N, C, *spatial)``, float in [0, 1], C being ``spec.channels``.
@@ -103,7 +139,8 @@ def fit(images: Tensor, spec: InputSpec) -> Tensor:
     Returns:
         ``(N, C, *spec.input_size)``, still in [0, 1].
     """
-    return _frame(resize(images, spec.image_size), spec, torch.tensor(spec.background))
+    resized = middle(resize(images, resized_size(images.shape[2:], spec)), spec.input_size)
+    return surround(resized, spec.input_size, torch.tensor(spec.background))
 
 
 def normalize(images: Tensor, spec: InputSpec) -> Tensor:
@@ -125,10 +162,16 @@ def prepare(images: Tensor, value_range: tuple[float, float], spec: InputSpec) -
     Returns:
         ``(N, C, *spec.input_size)``, float32.
     """
-    fresh = resize(to_unit(images, value_range), spec.image_size)
-    ground = torch.tensor(spec.background).view(1, -1, *(1,) * len(spec.input_size))
-    background = _normalize_in_place(ground, spec).flatten()
-    return _frame(_normalize_in_place(fresh, spec), spec, background)
+    size = resized_size(images.shape[2:], spec)
+    fresh = middle(resize(to_unit(images, value_range), size), spec.input_size)
+    background = normalized_color(spec.background, spec)
+    return surround(_normalize_in_place(fresh, spec), spec.input_size, background)
+
+
+def normalized_color(color: Sequence[float], spec: InputSpec) -> Tensor:
+    """Normalise one colour, a value in [0, 1] for each channel: ``(C,)``."""
+    pixel = torch.tensor(color).view(1, -1, *(1,) * len(spec.input_size))
+    return _normalize_in_place(pixel, spec).flatten()
 
 
 def _normalize_in_place(images: Tensor, spec: InputSpec) -> Tensor:
@@ -138,25 +181,33 @@ def _normalize_in_place(images: Tensor, spec: InputSpec) -> Tensor:
     return images.sub_(mean).mul_(inverse)
 
 
-def _frame(images: Tensor, spec: InputSpec, background: Tensor) -> Tensor:
-    """Surround images with background, a value for each channel."""
-    if spec.image_size == spec.input_size:
+def surround(images: Tensor, size: Sequence[int], color: Tensor) -> Tensor:
+    """Set images in the middle of larger ones of one colour.
+
+    Args:
+        images: ``(N, C, *spatial)``.
+        size: The new ``spatial``, at least the old [pixels]; where an odd number of pixels is
+            to be added, the last side gets one more.
+        color: ``(C,)``, a value for each channel.
+
+    Returns:
+        ``(N, C, *size)``; the very same tensor if the size is right.
+    """
+    inner = images.shape[2:]
+    if tuple(inner) == tuple(size):
         return images
-    values = background.tolist()
+    values = color.tolist()
     if len(set(values)) == 1:
         margins = [
             margin
-            for inner, outer in reversed([*zip(spec.image_size, spec.input_size, strict=True)])
-            for margin in ((outer - inner) // 2, outer - inner - (outer - inner) // 2)
+            for old, new in reversed([*zip(inner, size, strict=True)])
+            for margin in ((new - old) // 2, new - old - (new - old) // 2)
         ]
         return F.pad(images, margins, value=values[0])
-    shape = (*images.shape[:2], *spec.input_size)
-    per_channel = background.to(images.device).view(1, -1, *(1,) * len(spec.input_size))
-    framed = per_channel.expand(shape).clone()
+    shape = (*images.shape[:2], *size)
+    framed = color.to(images.device).view(1, -1, *(1,) * len(inner)).expand(shape).clone()
     window = framed
-    for axis, (inner, outer) in enumerate(
-        zip(spec.image_size, spec.input_size, strict=True), start=2
-    ):
-        window = window.narrow(axis, (outer - inner) // 2, inner)
+    for axis, (old, new) in enumerate(zip(inner, size, strict=True), start=2):
+        window = window.narrow(axis, (new - old) // 2, old)
     window.copy_(images)
     return framed

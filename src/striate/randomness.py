@@ -66,6 +66,16 @@ def uniforms(seed: int, epoch: int, indices: Tensor, purpose: str, count: int) -
     return _shift(hashes(seed, epoch, indices, purpose, count), 40).to(torch.float32) * 2.0**-24
 
 
+def integers(
+    seed: int, epoch: int, indices: Tensor, purpose: str, count: int, below: int | Tensor
+) -> Tensor:
+    """Draw whole numbers from 0 to ``below`` - 1: ``(N, count)``, int64.
+
+    Other arguments as in ``hashes``; ``below`` may be a tensor that broadcasts to the result.
+    """
+    return _shift(hashes(seed, epoch, indices, purpose, count), 1) % below
+
+
 def normals(seed: int, epoch: int, indices: Tensor, purpose: str, count: int) -> Tensor:
     """Draw numbers from N(0, 1): ``(N, count)``, float32; arguments as in ``hashes``."""
     pairs = uniforms(seed, epoch, indices, purpose, 2 * count)

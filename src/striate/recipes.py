@@ -41,8 +41,15 @@ def _pair(value: object) -> object:
         return value
     numbers = value.replace(" ", "").split(",")
     if len(numbers) != 2:
-        raise ValueError("write what black and white become, for example -0.1,1.175")
+        raise ValueError("write two numbers with a comma between, for example -0.1,1.175")
     return numbers
+
+
+def _numbers(value: object) -> object:
+    """Read "224,256" as numbers."""
+    if not isinstance(value, str):
+        return value
+    return [number for number in value.replace(" ", "").split(",") if number]
 
 
 class Recipe(BaseModel):
@@ -124,7 +131,8 @@ class Recipe(BaseModel):
         None,
         ge=1,
         description="Side to which images are resized, then surrounded by background up to the "
-        "network's input; by default their own, if that fits.",
+        "network's input; if larger than that, it is their shorter side, and the network reads "
+        "a window. By default their own, if that fits.",
     )
     input_range: Annotated[tuple[float, float] | None, BeforeValidator(_pair)] = Field(
         None,
@@ -137,7 +145,7 @@ class Recipe(BaseModel):
         description="Window of the network's input taken from a larger training image: its "
         "middle, a random place, or GoogLeNet's 8 to 100 % of the area at aspect 3/4 to 4/3.",
     )
-    side_range: Annotated[tuple[float, float] | None, BeforeValidator(_pair)] = Field(
+    side_range: Annotated[tuple[int, int] | None, BeforeValidator(_pair)] = Field(
         None,
         description="For crop random: the shorter side is resized at random between these two "
         "before the window is taken, as 256,512 [pixels]; by default image_size.",
@@ -145,8 +153,16 @@ class Recipe(BaseModel):
     protocol: Literal[
         "single", "ten-crop", "dense", "multi-scale", "fifty-crop", "150-crop", "144-crop"
     ] = Field("single", description="Views of an image whose answers are averaged at test time.")
+    scales: Annotated[tuple[int, ...], BeforeValidator(_numbers)] = Field(
+        (),
+        description="For protocols multi-scale and 150-crop: shorter sides, as 224,256,288 "
+        "[pixels]; by default VGG's rule, from image_size or side_range.",
+    )
+    view_average: Literal["probabilities", "scores"] = Field(
+        "probabilities", description="What is averaged over views; scores as ResNet does."
+    )
 
-    flip: bool = Field(False, description="Mirror every second image, left to right, at random.")
+    flip: bool = Field(False, description="Mirror images left to right at random, half of them.")
     crop_padding: int = Field(
         0,
         ge=0,
@@ -170,6 +186,15 @@ class Recipe(BaseModel):
     def _agree(self) -> Self:
         if self.input_range is not None and self.input_range[0] >= self.input_range[1]:
             raise ValueError("input_range needs its first number below its second")
+        if any(scale < 1 for scale in self.scales):
+            raise ValueError("scales need numbers above 0")
+        if self.side_range is not None:
+            if self.crop != "random":
+                raise ValueError("side_range works with crop random only")
+            if not 1 <= self.side_range[0] <= self.side_range[1]:
+                raise ValueError(
+                    "side_range needs its first number above 0 and not above its second"
+                )
         if self.label_smoothing and self.loss != "cross-entropy":
             raise ValueError("label_smoothing works with loss cross-entropy only")
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):

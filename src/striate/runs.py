@@ -189,7 +189,7 @@ class Run:
         confusion: str,
         mistakes: str,
         picture: bytes,
-        other: str | None = None,
+        other: str = "",
     ) -> None:
         """Keep an evaluation: figures, confusion matrix (SVG), mistakes (HTML), picture (PNG).
 
@@ -198,8 +198,9 @@ class Run:
             confusion: The matrix as SVG.
             mistakes: The page.
             picture: The result as PNG.
-            other: Name of the data set, where it is not the run's own; the files then carry
-                it, as in evaluation-usps.json, and the model card stays as it is.
+            other: What sets it apart from the run's own evaluation: another data set,
+                another protocol, an ensemble; the files then carry it, as in
+                evaluation-usps.json, and the model card stays as it is.
         """
         end = f"-{other}" if other else ""
         write_file(self.path / f"confusion{end}.svg", confusion)

@@ -1,5 +1,6 @@
 """A network over a whole part of a data set, in order: its logits."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,8 +9,10 @@ from torch import Tensor, nn
 
 from striate.preparation import InputSpec, prepare
 
-# Large enough to keep the processor busy, small enough that the maps stay in its cache.
+# Large enough to keep the processor busy, small enough that the maps stay in its cache; of
+# images larger than this side there are fewer at once, for the sake of memory.
 BATCH_SIZE = 250
+FULL_BATCH_SIDE = 64
 
 
 @contextmanager
@@ -22,6 +25,19 @@ def evaluating(network: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+def batch_size_for(spec: InputSpec) -> int:
+    """Say how many images a network is shown at once.
+
+    Example:
+        >>> spec = InputSpec(channels=3, image_size=(256, 256), input_size=(224, 224),
+        ...                  mean=(0,) * 3, std=(1,) * 3, background=(0,) * 3)
+        >>> batch_size_for(spec)
+        20
+    """
+    pixels = math.prod(spec.input_size)
+    return max(1, min(BATCH_SIZE, BATCH_SIZE * FULL_BATCH_SIDE**2 // pixels))
 
 
 @torch.inference_mode()
@@ -47,7 +63,7 @@ def logits_of(
     """
     with evaluating(network):
         answers = []
-        for batch in torch.split(images, BATCH_SIZE):
+        for batch in torch.split(images, batch_size_for(spec)):
             prepared = prepare(batch, value_range, spec)
             if channels_last:
                 prepared = prepared.contiguous(memory_format=torch.channels_last)

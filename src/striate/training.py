@@ -11,6 +11,7 @@ from striate.display import Display, Silent
 from striate.errors import DataError, UsageError
 from striate.models import build, find_network, with_defaults
 from striate.preparation import InputSpec
+from striate.protocols import check_protocol
 from striate.provenance import environment
 from striate.recipes import Recipe
 from striate.run_creation import check_free, clear_leftovers, create_run
@@ -46,7 +47,8 @@ def train(
         The run, with the best weights on validation; without validation, the last.
 
     Raises:
-        UsageError: A name or value of the recipe does not fit, or ``out`` is taken.
+        UsageError: A name or value of the recipe does not fit, its protocol is not to be had
+            with its images, or ``out`` is taken.
         DataError: The data cannot be read.
         TrainingError: The loss is not finite; the last good weights are in the run.
         Interrupted: Ctrl-C; the state is saved.
@@ -92,6 +94,7 @@ def train(
         spec = _as_weights_expect(spec, weights, recipe, display)
         facts = {"given": weights.given, "file": str(weights.path), "sha256": weights.sha256}
         made["weights"] = {**facts, "report": report}
+    check_protocol(recipe.protocol, network, recipe, spec)
     work = trace(network, (spec.channels, *spec.input_size)).multiply_adds * recipe.batch_size
     loop = TrainingLoop(
         recipe, spec, data, network, device=chosen, display=display, save_seconds=save_seconds

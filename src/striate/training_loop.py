@@ -15,6 +15,7 @@ from striate.datasets.sets import Part
 from striate.display import Display, Silent
 from striate.errors import Interrupted, RunError, TrainingError
 from striate.interruption import stop_signals
+from striate.layers import Dropout, WithAuxiliary, tell_dropout
 from striate.losses import CrossEntropy, Loss, MaximumAPosteriori, SquaredError
 from striate.optimization import Optimizer, learning_rate, update_average
 from striate.preparation import InputSpec
@@ -68,6 +69,7 @@ class TrainingLoop:
         if recipe.channels_last:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network) if recipe.ema else None
+        self.dropouts = [layer for layer in self.network.modules() if isinstance(layer, Dropout)]
         self.optimizer = Optimizer(self.network.parameters(), recipe)
         self.loss = _loss(recipe)
         self.training = _to(data.training, device)
@@ -147,8 +149,13 @@ class TrainingLoop:
     def _step(self, run: Run, batch: Batch) -> float:
         at = self.at
         images = batch.images.contiguous(memory_format=self.memory_format)
-        logits = self.network(images)
+        tell_dropout(self.dropouts, self.recipe.seed, at.epoch, batch.indices)
+        answer = self.network(images)
+        logits = answer.logits if isinstance(answer, WithAuxiliary) else answer
         loss = self.loss(logits, batch.targets)
+        if isinstance(answer, WithAuxiliary):
+            for auxiliary in answer.auxiliary:
+                loss = loss + self.recipe.auxiliary * self.loss(auxiliary, batch.targets)
         value = loss.item()
         rate = self._rate(at.step)
         if not math.isfinite(value):

@@ -13,16 +13,37 @@ from striate.errors import DataError, UsageError
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="A run folder; several are an ensemble."),
+    ],
     data: Annotated[
         str | None, typer.Option("--data", help="Another set with the same classes.")
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            "--protocol",
+            help="Views whose answers are averaged, instead of the recipe's: single, ten-crop, "
+            "dense, multi-scale, fifty-crop, 150-crop or 144-crop.",
+        ),
     ] = None,
     data_dir: DataDir = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Measure a run on the test part of its data; reports go into the run folder."""
-    evaluation = striate.evaluate(striate.Run(run), data, data_dir=data_dir, device=device)
+    """Measure a run on the test part of its data; reports go into the (first) run's folder."""
+    from striate.display import image_bar
+
+    with image_bar() as progress:
+        evaluation = striate.evaluate(
+            [striate.Run(run) for run in runs],
+            data,
+            protocol=protocol,
+            data_dir=data_dir,
+            device=device,
+            progress=progress,
+        )
     if as_json:
         print(json.dumps(evaluation, indent=1))
         return
@@ -32,6 +53,7 @@ def evaluate(
         f"{evaluation['examples']:,} test images right "
         f"(95 % interval {100 * low:.1f} to {100 * high:.1f})"
     )
+    print(_errors(evaluation))
     per_class = evaluation["per_class"]
     worst = sorted(
         (name for name, values in per_class.items() if values["recall"] is not None),
@@ -44,7 +66,17 @@ def evaluate(
     )
     if len(shown) < len(per_class):
         print(f"the {len(shown)} classes with the lowest recall of {len(per_class)}")
-    print(f"see mistakes, confusion, result and evaluation in {run}", file=sys.stderr)
+    print(f"see mistakes, confusion, result and evaluation in {runs[0]}", file=sys.stderr)
+
+
+def _errors(evaluation: dict[str, Any]) -> str:
+    """Say both errors in a line, and how they came about."""
+    parts = [f"error {100 * evaluation['error_rate']:.2f} %"]
+    if evaluation["top5_error"] is not None:
+        parts = [f"top-1 {parts[0]}", f"top-5 error {100 * evaluation['top5_error']:.2f} %"]
+    if "ensemble" in evaluation:
+        parts.append(f"ensemble of {1 + len(evaluation['ensemble'])}")
+    return ", ".join([*parts, f"protocol {evaluation['protocol']}"])
 
 
 def _figures(values: dict[str, Any]) -> tuple[str, ...]:
@@ -76,6 +108,7 @@ def predict(
     if out is not None and not out.parent.is_dir():
         raise UsageError(f"{out.parent} is not a folder; make it first, or write elsewhere")
     from striate.devices import choose_device
+    from striate.display import image_bar
     from striate.files import write_file
     from striate.images import image_files
     from striate.prediction import as_csv, as_table, predict_files
@@ -84,15 +117,17 @@ def predict(
     opened = striate.Run(run)
     files = image_files(paths)
     chosen = choose_device(device)
-    predictions, errors = predict_files(
-        opened.network().to(chosen),
-        opened.spec,
-        opened.classes,
-        files,
-        top=top,
-        invert=invert,
-        device=chosen,
-    )
+    with image_bar() as progress:
+        predictions, errors = predict_files(
+            opened.network().to(chosen),
+            opened.spec,
+            opened.classes,
+            files,
+            top=top,
+            invert=invert,
+            device=chosen,
+            progress=progress,
+        )
     if out is not None:
         text = as_csv(predictions) if out.suffix == ".csv" else to_json(predictions)
         # A file's name need not be text; its bytes are written as they are.

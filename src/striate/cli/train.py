@@ -23,7 +23,8 @@ PANELS = {
         *("optimizer", "learning_rate", "momentum", "nesterov", "weight_decay", "schedule"),
         *("warmup", "milestones", "plateau_epochs", "plateau_factor", "ema"),
     ),
-    "Input": ("image_size", "input_range", "channels_last", "crop", "side_range", "protocol"),
+    "Input": ("image_size", "input_range", "channels_last", "crop", "side_range"),
+    "Evaluation": ("protocol", "scales", "view_average"),
     "Augmentation": (
         *("flip", "crop_padding", "pca_color"),
         *("shift", "rotation", "scale", "squeeze", "shear", "elastic"),

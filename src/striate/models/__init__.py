@@ -112,6 +112,43 @@ NETWORKS: dict[str, Network] = {
             ("jittered", (2, 108, 108), 6, "cluttered NORB, max pooling", ()),
         )
     },
+    "alexnet": Network(
+        *("alexnet", "AlexNet", (3, 227, 227), 1000, "Krizhevsky et al. 2012"),
+        title="two groups, as on two GPUs",
+        recipe="alexnet",
+    ),
+    "alexnet_torchvision": Network(
+        *("alexnet", "AlexNetTorchvision", (3, 224, 224), 1000, "after Krizhevsky et al. 2012"),
+        title="torchvision's, one tower",
+        recipe="alexnet_torchvision",
+    ),
+    **{
+        name: Network(
+            *("vgg", "VGG", (3, 224, 224), 1000, "Simonyan & Zisserman 2014"),
+            title=f"{configuration}: {what}",
+            recipe=name,
+            options=(("configuration", configuration),),
+        )
+        for name, configuration, what in (
+            ("vgg11", "A", "8 convolutions of 3x3"),
+            ("vgg11_lrn", "A-LRN", "A, response norm"),
+            ("vgg13", "B", "10 convolutions of 3x3"),
+            ("vgg16_c", "C", "B and 3 of 1x1"),
+            ("vgg16", "D", "13 convolutions of 3x3"),
+            ("vgg19", "E", "16 convolutions of 3x3"),
+        )
+    },
+    "googlenet": Network(
+        *("googlenet", "GoogLeNet", (3, 224, 224), 1000, "Szegedy et al. 2014"),
+        title="with two auxiliary classifiers",
+        recipe="googlenet",
+    ),
+    "googlenet_torchvision": Network(
+        *("googlenet", "GoogLeNet", (3, 224, 224), 1000, "after Szegedy et al. 2014"),
+        title="torchvision's, batch norm",
+        recipe="googlenet_torchvision",
+        options=(("torchvision", True),),
+    ),
     **{
         f"resnet{depth}{ending}": Network(
             *("resnet", "ResNet", (3, 224, 224), 1000, paper),
@@ -170,64 +207,10 @@ NETWORKS: dict[str, Network] = {
             ("allcnn", "convolution for pooling"),
         )
     },
-    "alexnet": Network(
-        *("alexnet", "AlexNet", (3, 227, 227), 1000, "Krizhevsky et al. 2012"),
-        title="grouped as on two GPUs, response normalisation, 60,965,224 parameters",
-        recipe="alexnet",
-    ),
-    "alexnet_torchvision": Network(
-        *("alexnet", "AlexNetTorchvision", (3, 224, 224), 1000, "after Krizhevsky et al. 2012"),
-        title="the later network of one tower that torchvision has weights for",
-        recipe="alexnet_torchvision",
-    ),
-    "vgg11": Network(
-        *("vgg", "VGG", (3, 224, 224), 1000, "Simonyan & Zisserman 2014"),
-        title="network A: 8 convolutions of 3x3, 132,863,336 parameters",
-        recipe="vgg11",
-        options=(("configuration", "A"),),
-    ),
-    "vgg11_lrn": Network(
-        *("vgg", "VGG", (3, 224, 224), 1000, "Simonyan & Zisserman 2014"),
-        title="network A-LRN: A with one response normalisation",
-        recipe="vgg11_lrn",
-        options=(("configuration", "A-LRN"),),
-    ),
-    "vgg13": Network(
-        *("vgg", "VGG", (3, 224, 224), 1000, "Simonyan & Zisserman 2014"),
-        title="network B: 10 convolutions of 3x3, 133,047,848 parameters",
-        recipe="vgg13",
-        options=(("configuration", "B"),),
-    ),
-    "vgg16_c": Network(
-        *("vgg", "VGG", (3, 224, 224), 1000, "Simonyan & Zisserman 2014"),
-        title="network C: B with three convolutions of 1x1, 133,638,952 parameters",
-        recipe="vgg16_c",
-        options=(("configuration", "C"),),
-    ),
-    "vgg16": Network(
-        *("vgg", "VGG", (3, 224, 224), 1000, "Simonyan & Zisserman 2014"),
-        title="network D: 13 convolutions of 3x3, 138,357,544 parameters",
-        recipe="vgg16",
-        options=(("configuration", "D"),),
-    ),
-    "vgg19": Network(
-        *("vgg", "VGG", (3, 224, 224), 1000, "Simonyan & Zisserman 2014"),
-        title="network E: 16 convolutions of 3x3, 143,667,240 parameters",
-        recipe="vgg19",
-        options=(("configuration", "E"),),
-    ),
-    "googlenet": Network(
-        *("googlenet", "GoogLeNet", (3, 224, 224), 1000, "Szegedy et al. 2014"),
-        title="nine inception modules, 6,998,552 parameters, with two auxiliary classifiers more",
-        recipe="googlenet",
-    ),
-    "googlenet_torchvision": Network(
-        *("googlenet", "GoogLeNet", (3, 224, 224), 1000, "after Szegedy et al. 2014"),
-        title="batch norm, 3x3 for 5x5: the network that torchvision has weights for",
-        recipe="googlenet_torchvision",
-        options=(("torchvision", True),),
-    ),
 }
+
+# Papers whose networks have each a recipe of the same name.
+_NAMED_ALIKE = ("scherer2010", "alexnet", "vgg", "googlenet", "resnet", "allcnn")
 
 # Name of a recipe → the file in this folder that holds it.
 RECIPES: dict[str, str] = {
@@ -248,7 +231,7 @@ RECIPES: dict[str, str] = {
     **{
         network.recipe: network.module
         for network in NETWORKS.values()
-        if network.module in ("scherer2010", "allcnn", "resnet")
+        if network.module in _NAMED_ALIKE
     },
     **{
         f"{network.recipe}-cifar10": network.module
@@ -257,16 +240,6 @@ RECIPES: dict[str, str] = {
     },
     "scherer_mnist-online": "scherer2010",
     "allcnn_c-cifar10-augmented": "allcnn",
-    "alexnet": "alexnet",
-    "alexnet_torchvision": "alexnet",
-    "vgg11": "vgg",
-    "vgg11_lrn": "vgg",
-    "vgg13": "vgg",
-    "vgg16_c": "vgg",
-    "vgg16": "vgg",
-    "vgg19": "vgg",
-    "googlenet": "googlenet",
-    "googlenet_torchvision": "googlenet",
 }
 
 
@@ -326,6 +299,7 @@ _BELONGS_TO: dict[str, dict[str, dict[str, Any]]] = {
     "schedule": {
         name: {"milestones": {}} for name in ("constant", "step", "cosine", "one-cycle", "plateau")
     },
+    "crop": {"center": {"side_range": None}, "area": {"side_range": None}, "random": {}},
     "loss": {name: {"label_smoothing": 0.0} for name in ("cross-entropy", "map", "squared-error")},
 }
 

@@ -46,7 +46,8 @@ import torch
 from torch import Tensor, distributed, nn
 
 from striate.fully_convolutional import FullyConvolutional
-from striate.layers import Dropout, LocalResponseNorm
+from striate.layers import Dropout
+from striate.normalization import LocalResponseNorm
 from striate.recipes import Recipe
 
 STARTS_AT_ONE = ("conv2", "conv4", "conv5", "fc6", "fc7")
@@ -221,9 +222,11 @@ def tower(network: AlexNet, rank: int) -> Tower:
     Raises:
         ValueError: The number of classes is odd.
     """
-    layers = [*network.features.named_children(), *network.classifier.named_children()]
+    classes = network.get_parameter("classifier.fc8.bias").numel()
+    if classes % 2:
+        raise ValueError(f"{classes} classes cannot be halved; two towers need an even number")
     sections = [nn.Sequential()]
-    for name, layer in layers:
+    for name, layer in (*network.features.named_children(), *network.classifier.named_children()):
         if name in EXCHANGES:
             sections.append(nn.Sequential())
         sections[-1].add_module(name, _half(layer, rank))
@@ -239,13 +242,10 @@ def _half(layer: nn.Module, rank: int) -> nn.Module:
             layer.kernel_size,  # type: ignore[arg-type]
             layer.stride,  # type: ignore[arg-type]
             layer.padding,  # type: ignore[arg-type]
+            device=layer.weight.device,
         )
     elif isinstance(layer, nn.Linear):
-        if layer.out_features % 2:
-            raise ValueError(
-                f"{layer.out_features} classes cannot be halved; two towers need an even number"
-            )
-        half = nn.Linear(layer.in_features, layer.out_features // 2)
+        half = nn.Linear(layer.in_features, layer.out_features // 2, device=layer.weight.device)
     elif isinstance(layer, LocalResponseNorm):
         return LocalResponseNorm()
     else:  # neither weights nor anything that depends on the number of maps

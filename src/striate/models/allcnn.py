@@ -26,7 +26,9 @@ The paper gives 1.3M parameters for C and Strided-C, which its own layers cannot
 Departures from the paper, and what it leaves open:
     1. Convolutions keep the size of their maps, but for the first 3x3 of the top, and pooling
        has padding 1: so the average is over 6x6, as the paper says. Padding is not spelled out.
-    2. Initial weights: not given. Here N(0, sqrt(2 / fan-in)) of He et al. 2015, biases 0.
+    2. Initial weights: not given. Here N(0, sqrt(2 / fan-in)) of He et al. 2015, biases 0; those
+       of the last ten maps start at 4. From 0, the ReLU behind them silences some for good, and
+       that class is never learnt; softmax does not see what is added to all.
     3. Input: each channel is standardised by the mean and deviation of the training images. The
        paper whitens the images and normalises their contrast as Goodfellow et al. 2013 do.
     4. The learning rate is 0.01 for all; in the paper it is, for each network, one of 0.25, 0.1,
@@ -47,6 +49,9 @@ from striate.recipes import Recipe
 
 # Kernel sizes of the convolutions of a stage.
 STAGES = {"a": (5,), "b": (5, 1), "c": (3, 3)}
+
+# Where the biases of the last ten maps start: well above what their weights add at first.
+LAST_BIAS = 4.0
 
 Form = Literal["base", "strided", "convpool", "allcnn"]
 
@@ -107,6 +112,7 @@ class AllCNN(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 normal_by_fan_in(module)
+        nn.init.constant_(self.conv3.get_parameter("bias"), LAST_BIAS)
 
     def forward(self, images: Tensor) -> Tensor:
         """Score each class."""

@@ -54,7 +54,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from striate.layers import Dropout, LocalResponseNorm, WithAuxiliary
+from striate.layers import Dropout, WithAuxiliary
+from striate.normalization import LocalResponseNorm
 from striate.recipes import Recipe
 
 SMALLEST = 32

@@ -176,6 +176,6 @@ RECIPES = {
     "scherer_mnist": _MNIST,
     # The paper's 60 passes, one pattern at a time: slow, 3.6 million steps.
     "scherer_mnist-online": _MNIST.replace(
-        epochs=60, batch_size=1, validation=0, learning_rate=0.0003, momentum=0.0, schedule="cosine"
+        epochs=60, batch_size=1, validation=0, learning_rate=0.001, momentum=0.0, schedule="cosine"
     ),
 }

@@ -36,7 +36,8 @@ Departures from the paper, and what it leaves open:
 from torch import Tensor, nn
 
 from striate.fully_convolutional import FullyConvolutional
-from striate.layers import Dropout, LocalResponseNorm
+from striate.layers import Dropout
+from striate.normalization import LocalResponseNorm
 from striate.recipes import Recipe
 
 # Table 1: maps of each 3x3 convolution; c1 before the maps of a 1x1; M is pooling.
