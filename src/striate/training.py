@@ -94,6 +94,7 @@ def train(
         spec = _as_weights_expect(spec, weights, recipe, display)
         facts = {"given": weights.given, "file": str(weights.path), "sha256": weights.sha256}
         made["weights"] = {**facts, "report": report}
+        del weights  # the network has them; they can be half a gigabyte
     check_protocol(recipe.protocol, network, recipe, spec)
     work = trace(network, (spec.channels, *spec.input_size)).multiply_adds * recipe.batch_size
     loop = TrainingLoop(

@@ -6,6 +6,7 @@ it; where it does not, and another network has the same names and shapes, the us
 """
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -195,6 +196,9 @@ def _file(place: str, published: Mapping[str, PublishedWeights]) -> Path:
         if not (path / "model.safetensors").is_file():
             raise UsageError(f"{place} is a folder without model.safetensors; give a run or a file")
         return path / "model.safetensors"
+    before, colon, _ = place.partition(":")
+    if colon and not path.exists() and re.fullmatch(r"\w+", before):
+        find_network(before)  # which refuses a name that is misspelt
     if not path.exists() and os.sep not in place and path.suffix not in SUFFIXES:
         raise UsageError(
             f"no weights are called {place!r}; {did_you_mean(place, published)}; or give a file "
