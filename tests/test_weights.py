@@ -214,7 +214,7 @@ def test_a_file_of_another_network_is_refused_with_the_network_it_fits(tmp_path)
         (
             "resnet2O:absent.pth",
             UsageError,
-            "no network is called 'resnet2O'; did you mean 'resnet20",
+            "no network is called 'resnet2O'; did you mean 'resnet",
         ),
         ("sub/absent", DataError, r"absent cannot be read: No such file"),
         (".", UsageError, r"\. is a folder without model\.safetensors; give a run or a file"),
