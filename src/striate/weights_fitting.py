@@ -52,12 +52,12 @@ class Layout:
     head: Mapping[str, Axis]
 
     def resized(self, channels: int, classes: int) -> dict[str, tuple[int, ...]]:
-        """Give the shapes of the same network for other channels and classes."""
+        """Give the shapes of the same network for other channels and classes; 0 keeps them."""
         shapes = dict(self.shapes)
         for axes, count in ((self.inputs, channels), (self.head, classes)):
             for name, (axis, each) in axes.items():
                 shape = list(shapes[name])
-                shape[axis] = each * count
+                shape[axis] = each * count or shape[axis]
                 shapes[name] = tuple(shape)
         return shapes
 
@@ -203,7 +203,7 @@ def load_tensors(
     notes = [f"{len(loaded)} of {len(own)} tensors"]
     if channels != fit.channels:
         notes.append(f"input adapted from {fit.channels} to {channels} channels")
-    if layout.head.keys() & anew:
+    if any(key in anew and not AUXILIARY.match(key) for key in layout.head):
         has = f"{fit.classes:,}" if fit.classes else "none"
         notes.append(f"head new for {classes:,} classes, {source} has {has}")
     if any(AUXILIARY.match(key) for key in fit.anew):
