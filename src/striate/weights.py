@@ -22,7 +22,7 @@ from striate.fetching import fetch, is_whole, locked_folder, sha256_of
 from striate.models import NETWORKS, find_network
 from striate.published_weights import PUBLISHED, PublishedWeights
 from striate.weights_files import read_weights
-from striate.weights_fitting import load_tensors, twins_of
+from striate.weights_fitting import check_fit, load_tensors, translate_timm, twins_of
 
 FOLDER = "weights"  # under a data folder or the cache
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".tar", ".ckpt", ".pkl")
@@ -159,12 +159,14 @@ def open_weights(
         _refuse_other(place, claimed, "as you say", None, network)
     else:
         _ask(place, network)
+    tensors = translate_timm(file.tensors)
+    check_fit(network, tensors, source=path.name)
     return Weights(
         place if place in published else absolute(given),
         network,
         path.absolute(),
         sha256,
-        file.tensors,
+        tensors,
         file.notes,
         known[0].mean if known else file.mean,
         known[0].std if known else file.std,
