@@ -14,11 +14,11 @@ PAGE = Path(__file__).parents[1] / "docs" / "networks.md"
 
 HEAD = """# Networks
 
-Written by `python benchmarks/networks_page.py` from the trace of each network as its paper has it;
-[Count a network](describe.md) says what is counted. `striate describe NAME` shows every layer, `striate draw
-NAME -o FILE.svg` the picture. Each network has its paper's file in `src/striate/models/`, with every
-departure named; names that end in `_torchvision` or `_v1_5` are the later variants that public weights
-belong to ([Start from published weights](weights.md)).
+Written by `python benchmarks/networks_page.py` from the trace of each network as its paper has it.
+[Count a network](describe.md) says what is counted; `striate describe NAME` shows every layer,
+`striate draw NAME -o FILE.svg` the picture. Each paper has its file in `src/striate/models/`, with
+every departure named. Names that end in `_torchvision` or `_v1_5` are the later variants that
+public weights belong to ([Start from published weights](weights.md)).
 """
 
 

@@ -51,7 +51,7 @@ TESTED_BY = {
     "weights": ["test_weights", "test_weights_in_training"],
 }
 # Tests of more than one file.
-OF_THE_WHOLE = {"test_architecture", "test_crashes", "test_docs", "test_packaging"}
+OF_THE_WHOLE = {"test_architecture", "test_crashes", "test_deck", "test_docs", "test_packaging"}
 
 BANNED_NAMES = {
     *("util", "utils", "helper", "helpers", "common", "core", "base", "manager", "managers"),

@@ -87,6 +87,7 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         network = build(recipe.network, spec.channels, len(data.classes))
+    check_protocol(recipe.protocol, network, recipe, spec)
     made = environment(recipe, data, chosen)
     if weights is not None:
         report = weights.load_into(network)
@@ -95,7 +96,6 @@ def train(
         facts = {"given": weights.given, "file": str(weights.path), "sha256": weights.sha256}
         made["weights"] = {**facts, "report": report}
         del weights  # the network has them; they can be half a gigabyte
-    check_protocol(recipe.protocol, network, recipe, spec)
     work = trace(network, (spec.channels, *spec.input_size)).multiply_adds * recipe.batch_size
     loop = TrainingLoop(
         recipe, spec, data, network, device=chosen, display=display, save_seconds=save_seconds
