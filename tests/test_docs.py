@@ -14,7 +14,9 @@ from striate.tracing import trace
 
 ROOT = Path(__file__).parents[1]
 # In the order in which a person reads them; the later use what the earlier made.
-HOW_TO = [ROOT / "docs" / f"{name}.md" for name in ("train", "evaluate", "predict", "describe")]
+HOW_TO = [
+    ROOT / "docs" / f"{name}.md" for name in ("train", "weights", "evaluate", "predict", "describe")
+]
 PAGES = [ROOT / "README.md", *HOW_TO, *sorted(set((ROOT / "docs").glob("*.md")) - set(HOW_TO))]
 
 

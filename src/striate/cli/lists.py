@@ -39,7 +39,9 @@ def models(as_json: Json = False) -> None:
     print_table(("network", "input", "paper", "what it is"), rows)
     others = ", ".join(sorted(RECIPES.keys() - {network.recipe for network in NETWORKS.values()}))
     print(f"\nrecipes (--recipe NAME): each network's own, by its name, and {others}")
-    print(f"\nweights (--weights NAME, or a file): {', '.join(PUBLISHED)}")
+    print()
+    files = [(name, entry.file) for name, entry in PUBLISHED.items()]
+    print_table(("weights (--weights NAME)", "torchvision's file"), files)
 
 
 def datasets(as_json: Json = False) -> None:
