@@ -14,7 +14,10 @@ from striate.tracing import trace
 
 ROOT = Path(__file__).parents[1]
 # In the order in which a person reads them; the later use what the earlier made.
-HOW_TO = [ROOT / "docs" / f"{name}.md" for name in ("train", "evaluate", "predict", "describe")]
+HOW_TO = [
+    ROOT / "docs" / f"{name}.md"
+    for name in ("train", "weights", "evaluate", "predict", "describe", "draw")
+]
 PAGES = [ROOT / "README.md", *HOW_TO, *sorted(set((ROOT / "docs").glob("*.md")) - set(HOW_TO))]
 
 
@@ -63,6 +66,15 @@ def test_links_between_pages_lead_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
             assert (page.parent / target).exists(), f"{page.name} → {target}"
+
+
+def test_the_drawings_are_what_the_program_draws(tmp_path):
+    drawings = sorted((ROOT / "docs" / "images").glob("*.svg"))
+    assert drawings
+    for drawing in drawings:
+        new = tmp_path / drawing.name
+        assert run_command(["draw", drawing.stem, "-o", str(new)]) == 0
+        assert new.read_bytes() == drawing.read_bytes(), f"striate draw {drawing.stem} -o {drawing}"
 
 
 def test_the_page_of_results_is_written_from_the_result_files():

@@ -9,7 +9,6 @@ from following import Calling, follow
 from striate.errors import UsageError
 from striate.layers import Counts
 from striate.tracing import trace
-from striate.tracing_recorder import tensors_in
 
 SHAPE = (2, 5, 7)
 
@@ -250,8 +249,3 @@ def test_what_torch_refuses_is_refused_with_the_layer():
         UsageError, match=r"^1 \(Calling\): bilinear failed on shapes alone, .*size does not match"
     ):
         trace(nn.Sequential(network[0], Calling(lambda x: network[1](x, x))), SHAPE)
-
-
-def test_tensors_are_found_in_nested_results_in_order():
-    a, b, c = torch.zeros(1), torch.zeros(2), torch.zeros(3)
-    assert [t.numel() for t in tensors_in([a, {"x": (b, 4), "y": [c, None]}])] == [1, 2, 3]

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from following import follow
 from striate.errors import UsageError
+from striate.layers import Subsample
 from striate.tracing import trace
 
 
@@ -193,3 +194,32 @@ def test_antialiased_resizing_is_named():
 def test_what_does_not_fit_is_refused_by_layer_and_shape(layer, shape, message):
     with pytest.raises(UsageError, match=message):
         trace(layer, shape)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "window"),
+    [
+        (nn.Conv1d(4, 6, 5, 3, dilation=2, groups=2), (4, 17), ("convolution", 5, 3, 2, 2)),
+        (nn.ConvTranspose1d(4, 6, 2, 2), (4, 9), ("transposed convolution", 2, 2, 1, 1)),
+        (nn.MaxPool1d(3, 2), (4, 9), ("max pooling", 3, 2, 1, 1)),
+        (nn.AvgPool1d(4), (4, 9), ("average pooling", 4, 4, 1, 1)),
+        (nn.AdaptiveAvgPool1d(3), (4, 11), ("average pooling", 5, 3, 1, 1)),
+        (nn.AdaptiveMaxPool1d(1), (4, 11), ("max pooling", 11, 11, 1, 1)),
+        (nn.Upsample(scale_factor=2), (4, 9), ("resizing", 1, 1, 1, 1)),
+        (Subsample(4, 3, dims=1), (4, 9), ("average pooling", 3, 3, 1, 1)),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
+)
+def test_a_layer_says_what_it_slides_over_its_input(layer, shape, window):
+    operation, *numbers, groups = window
+    (traced,) = trace(layer, shape).layers
+    assert traced.window == (operation, *((number,) for number in numbers), groups)
+
+
+def test_a_layer_that_slides_nothing_or_two_windows_says_none():
+    class Two(nn.Module):
+        def forward(self, x):
+            return F.avg_pool2d(F.max_pool2d(x, 2), 3)
+
+    network = nn.Sequential(Two(), nn.Flatten(), nn.Linear(12, 5))
+    assert [layer.window for layer in trace(network, (3, 12, 13)).layers] == [None, None, None]

@@ -298,7 +298,6 @@ class Value(NamedTuple):
 
     Attributes:
         shape: With the batch axis.
-        dtype: The tensor's type.
         axes: One for each spatial axis of the input; None for a constant.
         is_weight: Whether it is a parameter, or computed from parameters alone.
     """
@@ -309,13 +308,24 @@ class Value(NamedTuple):
     is_weight: bool = False
 
 
+class Window(NamedTuple):
+    """What slides over a map, and by which numbers: one for each spatial axis [pixels]."""
+
+    operation: str  # (transposed) convolution, max pooling, average pooling, resizing
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int = 1
+
+
 class Outcome(NamedTuple):
-    """What a function answers, and what it counts."""
+    """What a function answers, what it counts, and the window that it slid."""
 
     values: tuple[Value, ...]
     connections: int = 0
     multiply_adds: int = 0
     is_tuple: bool = False
+    window: Window | None = None
 
 
 Rule = Callable[..., Outcome | None]  # None: not known in this form
@@ -385,7 +395,6 @@ def united(values: Iterable[Value], shape: tuple[int, ...]) -> tuple[Dependence,
     axes = []
     for pieces in zip(*shifted, strict=True):
         axis = next((piece.axis for piece in pieces if piece.axis is not None), None)
-        size = 1 if axis is None else shape[axis]
-        along = [i if a == axis else hull(i, size) for a, i in pieces]
+        along = [i if a == axis else hull(i, 1 if axis is None else shape[axis]) for a, i in pieces]
         axes.append(Dependence(axis, reduce(unite, along)))
     return tuple(axes)

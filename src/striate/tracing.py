@@ -19,8 +19,9 @@ from torch.nn.parameter import is_lazy
 from striate.errors import UsageError
 from striate.intervals import Dependence
 from striate.tracing_pointwise import IN_PLACE, POINTWISE
-from striate.tracing_recorder import Layer, Recorder, tensors_in
+from striate.tracing_recorder import Layer, Recorder
 from striate.tracing_shapes import SHAPES
+from striate.tracing_tensors import tensors_in
 from striate.tracing_windows import WINDOWS
 
 __all__ = ["Layer", "Trace", "trace"]

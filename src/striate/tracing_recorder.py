@@ -16,11 +16,21 @@ from striate.intervals import (
     Outcome,
     Rule,
     Value,
+    Window,
     inputs,
     largest_field,
     moved,
     nothing,
     united,
+)
+from striate.tracing_tensors import (
+    NEW_CONSTANTS,
+    QUESTIONS,
+    VIEWS,
+    Lineage,
+    mapped,
+    tensors_in,
+    writes,
 )
 
 Function = Callable[..., Any]
@@ -41,6 +51,9 @@ class Layer:
         receptive_field: For each spatial axis of the input, the longest extent that one output
             depends on, the border not clipping it [input pixels].
         dependence: For each spatial axis of the input, which interval each output depends on.
+        inputs: Positions in ``Trace.layers`` of the layers whose outputs it reads, in the order
+            of its arguments, without repeats; -1 for the network's input.
+        window: What it slides over its input; None if nothing, or more than one.
     """
 
     name: str
@@ -51,65 +64,8 @@ class Layer:
     multiply_adds: int
     receptive_field: tuple[int, ...]
     dependence: tuple[Dependence, ...] = field(repr=False)
-
-
-def tensors_in(tree: Any) -> list[Tensor]:
-    """List the tensors of nested lists, tuples and dicts, in order."""
-    if isinstance(tree, Tensor):
-        return [tree]
-    found = []
-    for branch in tree.values() if isinstance(tree, dict) else tree:
-        if isinstance(branch, Tensor):
-            found.append(branch)
-        elif isinstance(branch, list | tuple | dict):
-            found += tensors_in(branch)
-    return found
-
-
-def _mapped(tree: Any, change: Callable[[Tensor], Any]) -> Any:
-    """Change the tensors of nested lists, tuples and dicts."""
-    if isinstance(tree, Tensor):
-        return change(tree)
-    if type(tree) is dict:
-        return {key: _mapped(branch, change) for key, branch in tree.items()}
-    if type(tree) not in (list, tuple):
-        return tree
-    return type(tree)(
-        [_mapped(b, change) if isinstance(b, Tensor | list | tuple | dict) else b for b in tree]
-    )
-
-
-def _spelled(names: str) -> frozenset[Function]:
-    return frozenset(
-        getattr(home, name)
-        for name in names.split()
-        for home in (torch, Tensor)
-        if hasattr(home, name)
-    )
-
-
-# Answered by the shape alone, and quick.
-_QUESTIONS = _spelled(
-    "size dim ndimension numel nelement stride is_floating_point is_complex is_contiguous __len__"
-)
-# New constants: they take a map's shape, not its values.
-_NEW_CONSTANTS = _spelled(
-    "zeros_like ones_like empty_like full_like rand_like randn_like "
-    "new_zeros new_ones new_empty new_full new_tensor"
-)
-
-
-# What answers with a view, so that writing into the answer writes into the first argument.
-_VIEWS = _spelled(
-    "view reshape flatten unflatten squeeze unsqueeze permute transpose swapaxes movedim moveaxis "
-    "expand broadcast_to __getitem__ select narrow split chunk unbind detach contiguous to"
-)
-
-
-def _writes(func: Function) -> bool:
-    """Tell by its name whether a function writes into its first argument."""
-    name = func.__name__
-    return name in ("__setitem__", "__set__") or (name.endswith("_") and not name.endswith("__"))
+    inputs: tuple[int, ...]
+    window: Window | None
 
 
 @dataclass
@@ -122,6 +78,9 @@ class _Call:
     counts: Callable[[tuple[int, ...]], tuple[int, int]] | None = None
     connections: int = 0
     multiply_adds: int = 0
+    windows: list[Window] = field(default_factory=list)
+    inputs: dict[int, None] = field(default_factory=dict)
+    made: list[Tensor] = field(default_factory=list)
 
 
 class Recorder(TorchFunctionMode):
@@ -158,7 +117,7 @@ class Recorder(TorchFunctionMode):
         self._kept: list[Any] = []
         self._values: dict[int, Value] = {}
         self._sources: dict[int, tuple[nn.Parameter, ...]] = {}
-        self._viewed: dict[int, Tensor] = {}
+        self._lineage = Lineage()
         self._overwritten: list[tuple[Tensor, Tensor]] = []
 
     def begin(self, input_shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
@@ -168,7 +127,9 @@ class Recorder(TorchFunctionMode):
         maps = {size: inputs(size) for size in shape}
         axes = tuple(Dependence(axis, maps[shape[axis]]) for axis in range(start, len(shape)))
         self.independent = tuple(Dependence(None, nothing()) for _ in axes)
-        return self._tensor(Value(shape, dtype, axes))
+        x = self._tensor(Value(shape, dtype, axes))
+        self._lineage.born([x], -1)
+        return x
 
     def value(self, tensor: Tensor) -> Value:
         """Say what is known of a tensor; one that was never seen is a constant."""
@@ -197,18 +158,39 @@ class Recorder(TorchFunctionMode):
         if counts is not None or (next(module.children(), None) is None and not whole):
             self._leaf = _Call(self._unused(name or kind, own=True), kind, module, counts)
 
-    def leave(self, module: nn.Module, arguments: Any, output: Any) -> None:
-        """Note that a module is done (a forward hook)."""
+    def leave(self, module: nn.Module, arguments: Any, output: Any) -> Any:
+        """Note that a module is done (a forward hook); what it passed on comes back as its own."""
         leaf = self._leaf
         if leaf is not None and leaf.module is not module:
-            return
+            return None
         self._path.pop()
         self._leaf = None
+        if leaf is None:
+            return None
         results = [self.value(tensor) for tensor in tensors_in([output])]
-        if leaf is not None and results and results[0].axes is not None:
-            if leaf.counts is not None:
-                leaf.connections, leaf.multiply_adds = leaf.counts(results[0].shape)
-            self._close(leaf, results[0], tuple(module.parameters()))
+        depending = [value for value in results if value.axes is not None]
+        if not depending:  # no layer, so whatever it kept elsewhere was made by those before
+            self._lineage.born(leaf.made, *leaf.inputs)
+            return None
+        output = mapped(output, lambda tensor: self._passed_on(tensor, leaf))
+        if leaf.counts is not None:
+            leaf.connections, leaf.multiply_adds = leaf.counts(depending[0].shape)
+        self._close(leaf, depending[0], tuple(module.parameters()))
+        return output
+
+    def _passed_on(self, tensor: Tensor, leaf: _Call) -> Tensor:
+        """Give what a layer returns as it came a second name, so that its readers are told apart.
+
+        Nothing else is done to what the layer made itself, nor to constants.
+        """
+        makers, position = self._lineage.makers(tensor), len(self.layers)
+        if not makers or position in makers:
+            return tensor
+        leaf.inputs.update(dict.fromkeys(makers))
+        twin = self._tensor(self.value(tensor))
+        self._lineage.view([twin], tensor)
+        self._lineage.born([twin], position)
+        return twin
 
     def _unused(self, name: str, *, own: bool = False) -> str:
         """Number a name from its second use on; a module's own name is left to the module."""
@@ -235,6 +217,8 @@ class Recorder(TorchFunctionMode):
                 multiply_adds=call.multiply_adds,
                 receptive_field=tuple(largest_field(intervals) for _, intervals in axes),
                 dependence=axes,
+                inputs=tuple(call.inputs),
+                window=call.windows[0] if len(call.windows) == 1 else None,
             )
         )
 
@@ -244,7 +228,7 @@ class Recorder(TorchFunctionMode):
         self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func in _QUESTIONS or func in _NEW_CONSTANTS:
+        if func in QUESTIONS or func in NEW_CONSTANTS:
             return func(*args, **kwargs)
         given = tensors_in((*args, kwargs) if kwargs else args)
         if not any(id(tensor) in self._values for tensor in given):
@@ -254,14 +238,18 @@ class Recorder(TorchFunctionMode):
             return self._attribute(func, args[0])
         path = self._path[-1] if self._path else ""
         call = self._leaf or _Call(f"{path}.{kind}".lstrip("."), kind)
+        position = len(self.layers)
+        call.inputs.update({m: None for m in self._lineage.makers(*given) if m != position})
         try:
             outcome = self._by_rule(func, args, kwargs)
             if outcome is None:
                 result, values = self._by_torch(func, args, kwargs, given)
             else:
-                result, values = self._answer(func, args, outcome)
+                result, values = self._answer(func, args, kwargs, outcome)
                 call.connections += outcome.connections
                 call.multiply_adds += outcome.multiply_adds
+                call.windows += [outcome.window] if outcome.window else []
+            call.made += self._made(func, args, kwargs, result)
         except UsageError as error:
             raise UsageError(f"{call.name} ({call.kind}): {error}") from error
         if values:
@@ -272,13 +260,30 @@ class Recorder(TorchFunctionMode):
                 self.unknown[call.name] = None
         return result
 
+    def _is_written(self, func: Function, kwargs: dict[str, Any]) -> bool:
+        """Tell whether a function with a rule writes its answer into its first argument."""
+        return func in self._in_place or kwargs.get("inplace", False) is True
+
+    def _made(
+        self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
+    ) -> list[Tensor]:
+        """Note that the layer now running made what a function answers or has written into."""
+        position = len(self.layers)
+        made = [tensor for tensor in tensors_in([result]) if id(tensor) in self._values]
+        if (self._is_written(func, kwargs) or writes(func)) and isinstance(args[0], Tensor):
+            made.append(args[0])
+            for base in self._lineage.bases(args[0]):
+                self._lineage.born([base], *self._lineage.makers(base), position)
+        self._lineage.born(made, position)
+        return made
+
     def _by_rule(
         self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Outcome | None:
         rule = self._rules.get(func)
         if rule is None or "out" in kwargs:
             return None
-        values, options = _mapped(args, self.value), _mapped(kwargs, self.value)
+        values, options = mapped(args, self.value), mapped(kwargs, self.value)
         try:
             return rule(*values, **options)
         except TypeError:
@@ -289,18 +294,18 @@ class Recorder(TorchFunctionMode):
             raise
 
     def _answer(
-        self, func: Function, args: tuple[Any, ...], outcome: Outcome
+        self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], outcome: Outcome
     ) -> tuple[Any, list[Value]]:
         values = list(outcome.values)
-        if func in self._in_place:
+        if self._is_written(func, kwargs):
             target = args[0]
             if tuple(target.shape) != values[0].shape:
                 raise UsageError(f"{values[0].shape} cannot be written into {tuple(target.shape)}")
             self._write(target, values[0], tensors_in(args[1:]))
             return target, values
         tensors = tuple(self._tensor(value) for value in values)
-        if func in _VIEWS:
-            self._viewed.update({id(tensor): args[0] for tensor in tensors if args})
+        if func in VIEWS and args:
+            self._lineage.view(tensors, args[0])
         return tensors if outcome.is_tuple else tensors[0], values
 
     def _by_torch(
@@ -313,7 +318,7 @@ class Recorder(TorchFunctionMode):
             originals[id(twin)] = tensor
             return twin
 
-        meta_args, meta_kwargs = _mapped(args, on_meta), _mapped(kwargs, on_meta)
+        meta_args, meta_kwargs = mapped(args, on_meta), mapped(kwargs, on_meta)
         try:
             result = func(*meta_args, **meta_kwargs)
         except Exception as error:
@@ -323,9 +328,9 @@ class Recorder(TorchFunctionMode):
             ) from error
         known = [self._values[id(tensor)] for tensor in given if id(tensor) in self._values]
         axes = united([Value((), None, moved(value, {})) for value in known], ())
-        result = _mapped(result, lambda tensor: originals.get(id(tensor), tensor))
+        result = mapped(result, lambda tensor: originals.get(id(tensor), tensor))
         written = tensors_in([result])
-        if _writes(func) and isinstance(args[0], Tensor):
+        if writes(func) and isinstance(args[0], Tensor):
             written.append(args[0])
         values = [Value(tuple(tensor.shape), tensor.dtype, axes) for tensor in written]
         for tensor, value in zip(written, values, strict=True):
@@ -336,8 +341,8 @@ class Recorder(TorchFunctionMode):
         """Note what a tensor holds now, and that what it is a view of holds it too."""
         foreign = any(id(tensor) in self._values and tensor is not target for tensor in news)
         self._know(target, value)
-        while foreign and (base := self._viewed.get(id(target))) is not None:
-            target, old = base, self.value(base)
+        for base in self._lineage.bases(target) if foreign else ():
+            old = self.value(base)
             whole = [v._replace(shape=(), axes=moved(v, {})) for v in (old, value) if v.axes]
             self._know(base, old._replace(axes=united(whole, ()), is_weight=False))
 
@@ -351,7 +356,8 @@ class Recorder(TorchFunctionMode):
             elif result.shape != tensor.shape:
                 places = {}
             self._know(result, Value(tuple(result.shape), result.dtype, moved(value, places)))
-            self._viewed[id(result)] = tensor
+            self._lineage.view([result], tensor)
+            self._lineage.born([result], *self._lineage.makers(tensor))
         return result
 
     def _constant(
@@ -359,8 +365,8 @@ class Recorder(TorchFunctionMode):
     ) -> Any:
         """Run a function of constants really: its values may be asked for."""
         if any(tensor.is_meta for tensor in given):
-            args, kwargs = _mapped((args, kwargs), lambda tensor: tensor.to("meta"))
-        target = kwargs.get("out", args[0] if args and _writes(func) else None)
+            args, kwargs = mapped((args, kwargs), lambda tensor: tensor.to("meta"))
+        target = kwargs.get("out", args[0] if args and writes(func) else None)
         if isinstance(target, Tensor) and not target.is_meta:
             self._overwritten.append((target, target.clone()))
         result = func(*args, **kwargs)

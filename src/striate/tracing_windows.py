@@ -25,6 +25,7 @@ from striate.intervals import (
     Outcome,
     Rule,
     Value,
+    Window,
     adapt,
     compose,
     mixed,
@@ -104,7 +105,9 @@ def _convolution(dims: int) -> Rule:
         value = _spatially(input, sizes, follow, units)
         outputs = math.prod(value.shape)
         products = outputs * channels * math.prod(kernel)
-        return Outcome((value,), products + (bias is not None) * outputs, products)
+        window = Window("convolution", tuple(kernel), strides, dilations, groups)
+        connections = products + (bias is not None) * outputs
+        return Outcome((value,), connections, products, window=window)
 
     return rule
 
@@ -139,7 +142,9 @@ def _transposed_convolution(dims: int) -> Rule:
 
         value = _spatially(input, sizes, follow, units * groups)
         products = math.prod(input.shape) * units * math.prod(kernel)
-        return Outcome((value,), products + (bias is not None) * math.prod(value.shape), products)
+        connections = products + (bias is not None) * math.prod(value.shape)
+        window = Window("transposed convolution", tuple(kernel), strides, dilations, groups)
+        return Outcome((value,), connections, products, window=window)
 
     return rule
 
@@ -162,7 +167,10 @@ def _linear(input: Value, weight: Value, bias: Value | None = None) -> Outcome |
     return Outcome((value,), products + (bias is not None) * math.prod(shape), products)
 
 
-def _pool(input: Value, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: bool) -> Value:
+def _pool(
+    input: Value, kernel: tuple[int, ...], stride: Any, padding: Any, dilation: Any, ceil: bool
+) -> tuple[Value, tuple[tuple[int, ...], ...]]:
+    """Slide a window; with what comes out, give its kernel, stride and dilation."""
     dims = len(kernel)
     strides = kernel if stride is None or stride == [] else _each(stride, dims)
     paddings, dilations = _each(padding, dims), _each(dilation, dims)
@@ -177,7 +185,16 @@ def _pool(input: Value, kernel: Any, stride: Any, padding: Any, dilation: Any, c
         k, s, p, d = windows[i]
         return slide(intervals, sizes[i], k, stride=s, padding=p, dilation=d)
 
-    return _spatially(input, sizes, follow)
+    return _spatially(input, sizes, follow), (kernel, strides, dilations)
+
+
+def _pooled(
+    operation: str, value: Value, numbers: tuple[tuple[int, ...], ...], indices: bool = False
+) -> Outcome:
+    kernel, stride, dilation = numbers
+    values = (value, value._replace(dtype=torch.int64)) if indices else (value,)
+    window = Window(operation, kernel, stride, dilation)
+    return Outcome(values, is_tuple=indices, window=window)
 
 
 def _max_pool(dims: int, *, always_indices: bool = False) -> Rule:
@@ -191,11 +208,8 @@ def _max_pool(dims: int, *, always_indices: bool = False) -> Rule:
         return_indices: bool = False,
     ) -> Outcome:
         kernel = _each(kernel_size, dims)
-        value = _pool(input, kernel, stride, padding, dilation, ceil_mode)
-        indices = value._replace(dtype=torch.int64)
-        if always_indices or return_indices:
-            return Outcome((value, indices), is_tuple=True)
-        return Outcome((value,))
+        value, numbers = _pool(input, kernel, stride, padding, dilation, ceil_mode)
+        return _pooled("max pooling", value, numbers, always_indices or return_indices)
 
     return rule
 
@@ -211,19 +225,20 @@ def _average_pool(dims: int) -> Rule:
         divisor_override: int | None = None,
     ) -> Outcome:
         kernel = _each(kernel_size, dims)
-        return Outcome((_pool(input, kernel, stride, padding, 1, ceil_mode),))
+        return _pooled("average pooling", *_pool(input, kernel, stride, padding, 1, ceil_mode))
 
     return rule
 
 
-def _adaptive_pool(dims: int, *, always_indices: bool = False) -> Rule:
+def _adaptive_pool(dims: int, operation: str, *, always_indices: bool = False) -> Rule:
     def rule(input: Value, output_size: Any, return_indices: bool = False) -> Outcome:
         asked = zip(_each(output_size, dims), input.shape[-dims:], strict=True)
         sizes = [old if new is None else new for new, old in asked]
         value = _spatially(input, sizes, lambda i, intervals: adapt(intervals, sizes[i]))
-        if always_indices or return_indices:
-            return Outcome((value, value._replace(dtype=torch.int64)), is_tuple=True)
-        return Outcome((value,))
+        each = list(zip(input.shape[-dims:], sizes, strict=True))
+        kernel = tuple(max(-(-(i + 1) * n // m) - i * n // m for i in range(m)) for n, m in each)
+        numbers = (kernel, tuple(max(n // m, 1) for n, m in each), (1,) * dims)
+        return _pooled(operation, value, numbers, always_indices or return_indices)
 
     return rule
 
@@ -324,7 +339,9 @@ def _interpolate(
             return _resample(intervals, sizes[i], scale, Fraction(0), around)
         return _resample(intervals, sizes[i], scales[i], (scales[i] - 1) / 2, around)
 
-    return Outcome((_spatially(input, sizes, follow),))
+    one = (1,) * dims
+    value = _spatially(input, sizes, follow)
+    return Outcome((value,), window=Window("resizing", one, one, one))
 
 
 def _windows() -> dict[Callable[..., Any], Rule]:
@@ -335,9 +352,9 @@ def _windows() -> dict[Callable[..., Any], Rule]:
     }
     for dims in (1, 2, 3):
         # torch's own function of this name answers with indices, always.
-        rules[getattr(F, f"adaptive_max_pool{dims}d")] = _adaptive_pool(dims)
+        rules[getattr(F, f"adaptive_max_pool{dims}d")] = _adaptive_pool(dims, "max pooling")
         with_indices = getattr(F, f"adaptive_max_pool{dims}d_with_indices")
-        rules[with_indices] = _adaptive_pool(dims, always_indices=True)
+        rules[with_indices] = _adaptive_pool(dims, "max pooling", always_indices=True)
         for home in (torch, F):
             named = {
                 f"conv{dims}d": _convolution(dims),
@@ -345,7 +362,7 @@ def _windows() -> dict[Callable[..., Any], Rule]:
                 f"max_pool{dims}d": _max_pool(dims),
                 f"max_pool{dims}d_with_indices": _max_pool(dims, always_indices=True),
                 f"avg_pool{dims}d": _average_pool(dims),
-                f"adaptive_avg_pool{dims}d": _adaptive_pool(dims),
+                f"adaptive_avg_pool{dims}d": _adaptive_pool(dims, "average pooling"),
             }
             rules |= {getattr(home, n): rule for n, rule in named.items() if hasattr(home, n)}
     return rules

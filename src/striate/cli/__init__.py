@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import striate
-from striate.cli import lists, results
+from striate.cli import draw, lists, results
 from striate.errors import Interrupted, StriateError
 from striate.interruption import quit_at_ctrl_c
 
@@ -91,6 +91,7 @@ def _app(arguments: Sequence[str]) -> typer.Typer:
     app.command()(lists.models)
     app.command()(lists.datasets)
     app.command()(lists.describe)
+    app.command()(draw.draw)
     app.command(name="train", help=TRAIN_HELP)(_train_command(arguments))
     app.command()(results.evaluate)
     app.command()(results.predict)

@@ -2,16 +2,14 @@
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-import striate
-from striate.cli.options import Json, print_rich, print_table
+from striate.cli.options import Input, Json, built_network, print_rich, print_table
 from striate.datasets import DATASETS
 from striate.errors import UsageError
-from striate.models import NETWORKS, RECIPES, find_network
+from striate.models import NETWORKS, RECIPES
 from striate.published_weights import PUBLISHED
 
 
@@ -39,7 +37,9 @@ def models(as_json: Json = False) -> None:
     print_table(("network", "input", "paper", "what it is"), rows)
     others = ", ".join(sorted(RECIPES.keys() - {network.recipe for network in NETWORKS.values()}))
     print(f"\nrecipes (--recipe NAME): each network's own, by its name, and {others}")
-    print(f"\nweights (--weights NAME, or a file): {', '.join(PUBLISHED)}")
+    print()
+    files = [(name, entry.file) for name, entry in PUBLISHED.items()]
+    print_table(("weights (--weights NAME)", "torchvision's file"), files)
 
 
 def datasets(as_json: Json = False) -> None:
@@ -73,27 +73,14 @@ def datasets(as_json: Json = False) -> None:
 
 def describe(
     network: Annotated[str, typer.Argument(help="Name of a network, or a run folder.")],
-    input_shape: Annotated[
-        str | None, typer.Option("--input", help="Channels, height and width, as 1x32x32.")
-    ] = None,
+    input_shape: Input = None,
     as_json: Json = False,
 ) -> None:
     """Count a network layer by layer: parameters, connections, multiply-adds, receptive fields."""
     from striate.describing import describe_table
     from striate.tracing import trace
 
-    if (Path(network) / "recipe.yaml").exists():
-        run = striate.Run(network)
-        built = run.network()
-        shape: tuple[int, ...] = (run.spec.channels, *run.spec.input_size)
-        name = run.recipe.network
-    else:
-        shape = find_network(network).input_shape
-        built, name = striate.build(network), network
-    if input_shape is not None:
-        shape = _shape(input_shape)
-        if not (Path(network) / "recipe.yaml").exists():
-            built = striate.build(network, in_channels=shape[0])
+    built, shape, name = built_network(network, input_shape)
     try:
         traced = trace(built, shape)
     except ValueError as error:
@@ -102,13 +89,3 @@ def describe(
         print(json.dumps({"network": name, **traced.to_dict()}, indent=1))
     else:
         print_rich(describe_table(traced, name))
-
-
-def _shape(text: str) -> tuple[int, ...]:
-    try:
-        shape = tuple(int(side) for side in text.lower().replace("×", "x").split("x"))
-    except ValueError:
-        shape = ()
-    if len(shape) < 2 or min(shape) < 1:
-        raise UsageError(f"--input is {text!r}; write channels, height and width as 3x224x224")
-    return shape

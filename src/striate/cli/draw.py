@@ -1,0 +1,39 @@
+"""`striate draw`: a network as an SVG file."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from striate.cli.options import Input, built_network
+from striate.errors import UsageError
+
+
+def draw(
+    network: Annotated[str, typer.Argument(help="Name of a network, or a run folder.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Write FILE.svg.")],
+    input_shape: Input = None,
+    style: Annotated[
+        str | None, typer.Option("--style", help="blocks, graph or u; by default what fits.")
+    ] = None,
+    theme: Annotated[
+        str, typer.Option("--theme", help="light, dark, or auto for what the reader prefers.")
+    ] = "auto",
+) -> None:
+    """Draw a network as the papers draw theirs: blocks of maps, a graph of layers, a U."""
+    if out.suffix != ".svg":
+        raise UsageError(f"{out} is not .svg, and the drawing is; name the file so")
+    if not out.parent.is_dir():
+        raise UsageError(f"{out.parent} is not a folder; make it first, or write elsewhere")
+    from striate.drawing import draw as draw_trace
+    from striate.files import write_file
+    from striate.tracing import trace
+
+    built, shape, name = built_network(network, input_shape)
+    try:
+        traced = trace(built, shape)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    write_file(out, draw_trace(traced, name, style=style, theme=theme))
+    print(f"{name} drawn in {out}", file=sys.stderr)
