@@ -15,15 +15,11 @@ CHECKED = [*SOURCES, *TESTS, *sorted((ROOT / "benchmarks").glob("*.py"))]
 
 # From the ground up. A room may import from the floors below its own, and from nothing else.
 FLOORS = [
+    {"errors", "files", "geometry", "intervals", "interruption", "lettering", "randomness"},
     {
-        *("errors", "files", "geometry", "intervals", "interruption", "lettering", "randomness"),
-        "tracing_tensors",
-    },
-    {
-        *("layers", "recipes", "preparation", "figures", "decoding", "losses"),
+        *("layers", "recipes", "preparation", "figures", "decoding", "losses", "outlining"),
         *("metrics", "devices", "display", "fully_convolutional", "normalization"),
         *("fetching", "weights_files", "published_weights"),
-        *("tracing_windows", "tracing_pointwise", "tracing_shapes", "tracing_recorder"),
     },
     {"models", "datasets", "augmentation", "windows", "tracing", "images"},
     {
@@ -63,12 +59,25 @@ TESTED_BY = {
     "drawing/volumes": ["test_drawing_blocks"],
     "drawing/wording": ["test_drawing_wording"],
     "models/__init__": ["test_models"],
+    "tracing/__init__": ["test_tracing"],
+    "tracing/keeping": ["test_tracing_readings"],
+    "tracing/knowledge": ["test_tracing_recorder"],
+    "tracing/layers": ["test_tracing_layers"],
+    "tracing/pointwise": ["test_tracing_pointwise"],
+    "tracing/readings": ["test_tracing_readings"],
+    "tracing/recorder": ["test_tracing_recorder"],
+    "tracing/resizing": ["test_tracing_windows"],
+    "tracing/shapes": ["test_tracing_shapes"],
+    "tracing/sizes": ["test_tracing_sizes"],
+    "tracing/tensors": ["test_tracing_tensors"],
+    "tracing/values": ["test_tracing_values"],
+    "tracing/windows": ["test_tracing_windows"],
     "weights": ["test_weights", "test_weights_in_training"],
 }
 # Tests of more than one file.
 OF_THE_WHOLE = {
     *("test_architecture", "test_crashes", "test_deck", "test_docs", "test_packaging"),
-    "test_peers",
+    *("test_peers", "test_tracing_random"),
 }
 
 BANNED_NAMES = {

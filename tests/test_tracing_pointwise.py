@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from following import Calling, follow
 from striate.errors import UsageError
 from striate.tracing import trace
-from striate.tracing_pointwise import IN_PLACE
+from striate.tracing.pointwise import IN_PLACE
 
 SHAPE = (2, 5, 7)
 

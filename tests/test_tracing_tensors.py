@@ -6,7 +6,7 @@ from torch import nn
 
 from following import Calling
 from striate.tracing import trace
-from striate.tracing_tensors import tensors_in
+from striate.tracing.tensors import tensors_in
 
 SHAPE = (2, 5, 7)
 

@@ -4,16 +4,12 @@ Integers and shapes only, no tensors; ``tracing`` follows networks with these.
 """
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from fractions import Fraction
-from functools import lru_cache, reduce
-from typing import Any, NamedTuple
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-
-from striate.errors import UsageError
 
 Indices = NDArray[np.int64]
 
@@ -24,7 +20,6 @@ _NO_FIRST, _NO_LAST = np.iinfo(np.int64).max, np.iinfo(np.int64).min
 _LONGEST_PERIOD = 65_536
 
 
-@dataclass(frozen=True, eq=False)
 class Intervals:
     """For each index of an axis, the first and the last input index that it depends on.
 
@@ -35,35 +30,96 @@ class Intervals:
 
     To continue beyond its ends, a map repeats itself: ``period`` indices on, every interval
     lies ``shift`` inputs on. Convolution and pooling keep a period of 1; a transposed
-    convolution with stride 2 has two kinds of index, so its period is 2.
+    convolution with stride 2 has two kinds of index, so its period is 2. Where all of the map
+    repeats itself, as it does behind convolutions and pooling, one period is all that is kept.
 
-    Attributes:
+    Intervals are never changed, and are equal only to themselves.
+
+    Args:
         size: Length of the axis [indices].
+        first: First input index, from 0, of each index: of one period, or of the whole axis and
+            at least a period.
+        last: The same for the last input index; the interval includes it.
         period: Indices after which the map repeats itself.
         shift: How far it has moved by then [inputs]; negative after a flip.
-        first: ``(size,)``, int64, input indices from 0.
-        last: ``(size,)``, int64; the interval includes it.
     """
 
-    size: int
-    known_first: Indices = field(repr=False)  # at least one period, even if the axis is shorter
-    known_last: Indices = field(repr=False)
-    period: int = 1
-    shift: int = 1
+    __slots__ = ("_arrays", "_known", "line", "period", "shift", "size")
 
-    def __post_init__(self) -> None:
-        self.known_first.setflags(write=False)  # axes of equal length share one map
-        self.known_last.setflags(write=False)
+    def __init__(
+        self, size: int, first: Indices, last: Indices, period: int = 1, shift: int = 1
+    ) -> None:
+        self.size = size
+        self.period = period
+        self.shift = shift
+        self.line: tuple[int, int] | None = None
+        if len(first) == period == 1:
+            self.line = int(first[0]), int(last[0])
+        self._known: tuple[Indices, Indices] | None = _read_only(first, last)
+        self._arrays: tuple[Indices, Indices] | None = None
+
+    @classmethod
+    def on_a_line(cls, size: int, first: int, last: int, shift: int) -> "Intervals":
+        """Give the map of period 1 whose index 0 has the interval from ``first`` to ``last``.
+
+        It makes no array before one is asked for: deep networks have thousands of such maps.
+        """
+        new = cls.__new__(cls)
+        new.size, new.period, new.shift = size, 1, shift
+        new.line = (first, last)
+        new._known = new._arrays = None
+        return new
+
+    def __repr__(self) -> str:
+        return f"Intervals(size={self.size}, period={self.period}, shift={self.shift})"
+
+    @property
+    def known(self) -> tuple[Indices, Indices]:
+        """First and last input index of one period, or of the whole axis and at least that."""
+        if self._known is None:
+            first, last = self.line or (0, 0)
+            self._known = _read_only(np.array([first]), np.array([last]))
+        return self._known
 
     @property
     def first(self) -> Indices:
-        """First input index of each index."""
-        return self.known_first[: self.size]
+        """First input index of each index: ``(size,)``, int64."""
+        return self._spelled_out()[0]
 
     @property
     def last(self) -> Indices:
-        """Last input index of each index, included."""
-        return self.known_last[: self.size]
+        """Last input index of each index, included: ``(size,)``, int64."""
+        return self._spelled_out()[1]
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether the map repeats itself from its first index on."""
+        return self.line is not None or len(self.known[0]) == self.period
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no index depends on anything, and that by one interval for all."""
+        return self.line is not None and self.line[0] > self.line[1]
+
+    def center(self, index: int) -> float | None:
+        """Find the middle of an index's interval [inputs]; None when it depends on nothing."""
+        first, last = look_up(self, np.array(index))
+        return float(first + last) / 2 if first <= last else None
+
+    def _spelled_out(self) -> tuple[Indices, Indices]:
+        if self._arrays is None:
+            first, last = self.known
+            if len(first) >= self.size:
+                self._arrays = first[: self.size], last[: self.size]
+            else:
+                self._arrays = _read_only(*look_up(self, np.arange(self.size, dtype=np.int64)))
+        return self._arrays
+
+
+def _read_only(first: Indices, last: Indices) -> tuple[Indices, Indices]:
+    first.setflags(write=False)  # axes of equal length share one map
+    last.setflags(write=False)
+    return first, last
 
 
 def inputs(size: int) -> Intervals:
@@ -73,8 +129,7 @@ def inputs(size: int) -> Intervals:
         >>> inputs(3).first, inputs(3).last
         (array([0, 1, 2]), array([0, 1, 2]))
     """
-    indices = np.arange(size, dtype=np.int64)
-    return Intervals(size, indices, indices)
+    return Intervals.on_a_line(size, 0, 0, shift=1)
 
 
 def constant(first: int, last: int, size: int = 1) -> Intervals:
@@ -84,7 +139,7 @@ def constant(first: int, last: int, size: int = 1) -> Intervals:
         >>> constant(0, 27, size=2).last
         array([27, 27])
     """
-    return Intervals(size, np.full(size, first), np.full(size, last), period=1, shift=0)
+    return Intervals.on_a_line(size, first, last, shift=0)
 
 
 def nothing(size: int = 1) -> Intervals:
@@ -111,9 +166,12 @@ def largest_field(intervals: Intervals) -> int:
         >>> largest_field(slide(slide(inputs(9), 7, kernel=3), 5, kernel=3))
         5
     """
-    real = intervals.first <= intervals.last
-    lengths = intervals.last[real] - intervals.first[real] + 1
-    return int(lengths.max(initial=0))
+    if intervals.line is not None:
+        first, last = intervals.line
+        return max(last - first + 1, 0)
+    firsts, lasts = (known[: intervals.size] for known in intervals.known)
+    real = firsts <= lasts
+    return int((lasts[real] - firsts[real] + 1).max(initial=0))
 
 
 def look_up(intervals: Intervals, indices: Indices) -> tuple[Indices, Indices]:
@@ -125,13 +183,14 @@ def look_up(intervals: Intervals, indices: Indices) -> tuple[Indices, Indices]:
         >>> look_up(slide(inputs(9), 4, kernel=3, stride=2), np.array([-1, 0, 4]))
         (array([-2,  0,  8]), array([ 0,  2, 10]))
     """
-    known, period = len(intervals.known_first), intervals.period
+    (firsts, lasts), period = intervals.known, intervals.period
+    known = len(firsts)
     if indices.size == 0 or (indices.min() >= 0 and indices.max() < known):
-        return intervals.known_first[indices], intervals.known_last[indices]
+        return firsts[indices], lasts[indices]
     steps = np.where(indices < 0, indices // period, 0)
     steps = np.where(indices >= known, (indices - known) // period + 1, steps)
     inside = indices - steps * period
-    first, last = intervals.known_first[inside], intervals.known_last[inside]
+    first, last = firsts[inside], lasts[inside]
     moved = np.where(first <= last, steps * intervals.shift, 0)
     return first + moved, last + moved
 
@@ -142,6 +201,8 @@ def compose(
     taps: Callable[[Indices], Indices],
     rate: Fraction,
     reached: Callable[[Indices], NDArray[np.bool_]] | None = None,
+    *,
+    regular: bool = False,
 ) -> Intervals:
     """Follow one more operation: each new index depends on all that its taps depend on.
 
@@ -151,14 +212,17 @@ def compose(
         taps: Of new indices, as a column ``(n, 1)``, the indices read, ``(n, taps)``.
         rate: How far the taps move on for each new index [indices read].
         reached: Of the same column, which taps are really there; all, if None.
+        regular: Whether the taps move on by ``rate`` all along the axis.
 
     Returns:
         The intervals of the new axis.
     """
     turns = intervals.period // math.gcd(rate.numerator, intervals.period)
+    period = rate.denominator * turns
     shift = intervals.shift * (rate.numerator * turns // intervals.period)
-    period, shift = _bounded(rate.denominator * turns, shift)
-    new = np.arange(max(size, period), dtype=np.int64)[:, None]
+    regular = regular and intervals.is_regular and period <= _LONGEST_PERIOD
+    period, shift = _bounded(period, shift)
+    new = np.arange(period if regular else max(size, period), dtype=np.int64)[:, None]
     first, last = look_up(intervals, taps(new))
     if reached is not None:
         there = reached(new)
@@ -175,7 +239,6 @@ def slide(
     intervals: Intervals,
     size: int,
     kernel: int,
-    *,
     stride: int = 1,
     padding: int = 0,
     dilation: int = 1,
@@ -190,8 +253,14 @@ def slide(
         >>> h1.first, h1.last
         (array([-2,  0,  2,  4,  6,  8, 10, 12]), array([ 2,  4,  6,  8, 10, 12, 14, 16]))
     """
+    line, pace = intervals.line, intervals.shift
+    if line is not None and pace >= 0 and line[0] <= line[1]:
+        first, last = line[0] - pace * padding, line[1] + pace * (dilation * (kernel - 1) - padding)
+        return Intervals.on_a_line(size, first, last, pace * stride)
     reach = dilation * np.arange(kernel, dtype=np.int64) - padding
-    return compose(intervals, size, lambda new: new * stride + reach, Fraction(stride))
+    return compose(
+        intervals, size, lambda new: new * stride + reach, Fraction(stride), regular=True
+    )
 
 
 @lru_cache(maxsize=256)
@@ -218,6 +287,7 @@ def slide_transposed(
         lambda new: (new + reach) // stride,
         Fraction(1, stride),
         lambda new: (new + reach) % stride == 0,
+        regular=True,
     )
 
 
@@ -238,6 +308,7 @@ def adapt(intervals: Intervals, size: int) -> Intervals:
         # A window shorter than the longest reads its last index again.
         lambda new: np.minimum(new * old // size + ahead, -(-(new + 1) * old // size) - 1),
         Fraction(old, size),
+        regular=True,
     )
 
 
@@ -250,7 +321,7 @@ def pick(intervals: Intervals, size: int, start: int, step: int = 1) -> Interval
         >>> pick(inputs(7), 3, start=1, step=2).first
         array([1, 3, 5])
     """
-    return compose(intervals, size, lambda new: start + step * new, Fraction(step))
+    return compose(intervals, size, lambda new: start + step * new, Fraction(step), regular=True)
 
 
 @lru_cache(maxsize=256)
@@ -266,9 +337,17 @@ def unite(one: Intervals, other: Intervals) -> Intervals:
         return one
     if one.shift == 0:  # what does not move on leaves the pace to the other
         one, other = other, one
+    if other.is_empty:
+        return one
+    alike = one.shift * other.period == other.shift * one.period
+    regular = alike and one.is_regular and other.is_regular
+    if alike and one.line is not None and other.line is not None:
+        ends = min(one.line[0], other.line[0]), max(one.line[1], other.line[1])
+        return Intervals.on_a_line(one.size, *ends, one.shift)
     period = one.period if other.shift == 0 else math.lcm(one.period, other.period)
+    regular = regular and period <= _LONGEST_PERIOD
     period, shift = _bounded(period, one.shift * (period // one.period))
-    indices = np.arange(max(one.size, period), dtype=np.int64)
+    indices = np.arange(period if regular else max(one.size, period), dtype=np.int64)
     first, last = look_up(one, indices)
     other_first, other_last = look_up(other, indices)
     return Intervals(
@@ -278,123 +357,3 @@ def unite(one: Intervals, other: Intervals) -> Intervals:
         period,
         shift,
     )
-
-
-class Dependence(NamedTuple):
-    """Where a tensor carries one axis of the input.
-
-    Attributes:
-        axis: The tensor's axis along which the interval changes; None when all of the tensor
-            has the same one.
-        intervals: One for each index of that axis; a single one when ``axis`` is None.
-    """
-
-    axis: int | None
-    intervals: Intervals
-
-
-class Value(NamedTuple):
-    """What is known of a tensor without its numbers.
-
-    Attributes:
-        shape: With the batch axis.
-        axes: One for each spatial axis of the input; None for a constant.
-        is_weight: Whether it is a parameter, or computed from parameters alone.
-    """
-
-    shape: tuple[int, ...]
-    dtype: Any
-    axes: tuple[Dependence, ...] | None
-    is_weight: bool = False
-
-
-class Window(NamedTuple):
-    """What slides over a map, and by which numbers: one for each spatial axis [pixels]."""
-
-    operation: str  # (transposed) convolution, max pooling, average pooling, resizing
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...]
-    dilation: tuple[int, ...]
-    groups: int = 1
-
-
-class Outcome(NamedTuple):
-    """What a function answers, what it counts, and the window that it slid."""
-
-    values: tuple[Value, ...]
-    connections: int = 0
-    multiply_adds: int = 0
-    is_tuple: bool = False
-    window: Window | None = None
-
-
-Rule = Callable[..., Outcome | None]  # None: not known in this form
-
-
-def moved(value: Value, moves: dict[int, int]) -> tuple[Dependence, ...]:
-    """Send each carrying axis to its new place; what has none there becomes whole."""
-    return tuple(
-        Dependence(moves[axis], intervals) if axis in moves else Dependence(None, hull(intervals))
-        for axis, intervals in value.axes or ()
-    )
-
-
-def mixed(value: Value, axes: Iterable[int]) -> tuple[Dependence, ...]:
-    """Mix all indices of some axes, which stay in place."""
-    return moved(value, {axis: axis for axis in set(range(len(value.shape))) - set(axes)})
-
-
-def without(value: Value, gone: Iterable[int]) -> Value:
-    """Mix all indices of some axes and leave these axes out."""
-    kept = sorted(set(range(len(value.shape))) - set(gone))
-    places = {axis: place for place, axis in enumerate(kept)}
-    return Value(tuple(value.shape[a] for a in kept), value.dtype, moved(value, places))
-
-
-def axis_number(value: Value, dim: int) -> int:
-    """Count an axis from the front, however it was counted.
-
-    Raises:
-        UsageError: There is no such axis.
-    """
-    rank = len(value.shape)
-    if not -rank <= dim < rank:
-        raise UsageError(f"a map of shape {value.shape} has no axis {dim}")
-    return dim % rank
-
-
-def broadcast(*shapes: tuple[int, ...]) -> tuple[int, ...]:
-    """Find the shape that several shapes stretch to.
-
-    Raises:
-        UsageError: Two lengths differ and neither is 1.
-    """
-    longest = max(map(len, shapes))
-    padded = [(1,) * (longest - len(shape)) + shape for shape in shapes]
-    sizes = []
-    for lengths in zip(*padded, strict=True):
-        size = max(lengths)
-        if any(length not in (1, size) for length in lengths):
-            named = " and ".join(str(shape) for shape in dict.fromkeys(shapes))
-            raise UsageError(f"maps of shapes {named} do not fit together")
-        sizes.append(size)
-    return tuple(sizes)
-
-
-def united(values: Iterable[Value], shape: tuple[int, ...]) -> tuple[Dependence, ...]:
-    """Unite the dependence of values that are broadcast to one shape; constants add none."""
-    shifted = []
-    for value in values:
-        ahead = len(shape) - len(value.shape)
-        # An axis of length 1 that is stretched carries nothing any more.
-        kept = {a: a + ahead for a, n in enumerate(value.shape) if n == shape[a + ahead]}
-        if value.axes is not None:
-            shifted.append(moved(value, kept))
-    if len(shifted) == 1:
-        return shifted[0]
-    axes = []
-    for pieces in zip(*shifted, strict=True):
-        axis = next((piece.axis for piece in pieces if piece.axis is not None), None)
-        along = [i if a == axis else hull(i, 1 if axis is None else shape[axis]) for a, i in pieces]
-        axes.append(Dependence(axis, reduce(unite, along)))
-    return tuple(axes)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from math import prod
 
-from striate.intervals import Window
-from striate.tracing import Layer, Trace
+from striate.tracing import Layer, Trace, Window
 
 MERGES = ("addition", "concatenation", "product")
 

@@ -57,7 +57,7 @@ def heading(step: Step, read: Sequence[int], channels: str | None = None) -> str
             has; "" leaves it out.
 
     Example:
-        >>> from striate.intervals import Window
+        >>> from striate.tracing import Window
         >>> window = Window("convolution", (7, 7), (2, 2), (1, 1), 1)
         >>> shape = (64, 112, 112)
         >>> heading(

@@ -276,6 +276,27 @@ def build(name: str, in_channels: int | None = None, num_classes: int | None = N
     return find_network(name)(in_channels, num_classes)
 
 
+def outline(
+    name: str, in_channels: int | None = None, num_classes: int | None = None
+) -> "nn.Module":
+    """Build a network by name without its weights, to be traced and counted, not to be run.
+
+    Takes the arguments of ``build``. Its weights have shapes and no values.
+
+    Raises:
+        UsageError: There is no network of that name.
+
+    Example:
+        >>> network = outline("lenet5")
+        >>> network.f6.weight.is_meta, sum(p.numel() for p in network.parameters())
+        (True, 60000)
+    """
+    from striate.outlining import Outlining
+
+    with Outlining():
+        return find_network(name)(in_channels, num_classes)
+
+
 def find_recipe(name: str) -> "Recipe":
     """Look a shipped recipe up by name; every one of its fields counts as given.
 

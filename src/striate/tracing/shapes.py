@@ -1,6 +1,6 @@
 """What changes of shape, parts of maps and their joining do.
 
-Rules as in ``tracing_windows``; ``SHAPES`` maps the functions to them. A reshape that mixes axes
+Rules as in ``tracing.windows``; ``SHAPES`` maps the functions to them. A reshape that mixes axes
 makes everything depend on the whole extent of the mixed axes; axes that it leaves alone keep
 their intervals.
 """
@@ -15,20 +15,16 @@ import torch
 from torch import Tensor
 
 from striate.errors import UsageError
-from striate.intervals import (
+from striate.intervals import Intervals, constant, hull, look_up, nothing, pick
+from striate.tracing.values import (
     Dependence,
-    Intervals,
     Outcome,
     Rule,
     Value,
     axis_number,
     broadcast,
-    constant,
-    hull,
-    look_up,
+    is_placed,
     moved,
-    nothing,
-    pick,
     united,
     without,
 )
@@ -42,8 +38,9 @@ def _one(value: Value, shape: Iterable[int], axes: tuple[Dependence, ...]) -> Ou
 
 def _listed(numbers: Sequence[Any]) -> tuple[int, ...]:
     """Read ``f(x, 2, 3)`` and ``f(x, (2, 3))`` alike."""
-    one = numbers[0] if len(numbers) == 1 else numbers
-    return tuple(one) if isinstance(one, Sequence) else (one,)
+    if len(numbers) == 1 and isinstance(numbers[0], tuple | list):
+        return tuple(numbers[0])
+    return tuple(numbers)
 
 
 def _reshape(input: Value, *shape: Any) -> Outcome | None:
@@ -74,6 +71,10 @@ def _reshape(input: Value, *shape: Any) -> Outcome | None:
         if len(old_group) == len(new_group) == 1:
             places[old_group[0][0]] = new_group[0][0]
     return _one(input, wanted, moved(input, places))
+
+
+def _reshape_as(input: Value, other: Value) -> Outcome | None:
+    return _reshape(input, other.shape)
 
 
 def _flatten(input: Value, start_dim: int = 0, end_dim: int = -1) -> Outcome | None:
@@ -257,7 +258,8 @@ def _cat(tensors: Sequence[Value], dim: int = 0) -> Outcome:
         else:
             seen = zip(stretched, views, strict=True)
             axes += united([v._replace(axes=(view,)) for v, view in seen if view], shape)
-    return _one(tensors[0], shape, tuple(axes))
+    result = Value(shape, tensors[0].dtype, tuple(axes))
+    return Outcome((result,), is_placed=any(is_placed(value, result) for value in tensors))
 
 
 def _joined(pieces: Sequence[Intervals]) -> Intervals:
@@ -275,6 +277,8 @@ def _shapes() -> dict[Callable[..., Any], Rule]:
     named: dict[str, Rule] = {
         "reshape": _reshape,
         "view": _reshape,
+        "reshape_as": _reshape_as,
+        "view_as": _reshape_as,
         "flatten": _flatten,
         "unflatten": _unflatten,
         "squeeze": _squeeze,

@@ -1,12 +1,12 @@
 """What pointwise functions, normalisation, reductions and products of matrices do.
 
-Rules as in ``tracing_windows``; ``POINTWISE`` maps the functions to them. A parameter that is
+Rules as in ``tracing.windows``; ``POINTWISE`` maps the functions to them. A parameter that is
 added to a map is a bias of each unit, and one that multiplies it a weight of each unit: one
 connection each, as LeCun counts. Normalisation and activations count nothing.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container
 from typing import Any
 
 import torch
@@ -14,7 +14,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from striate.errors import UsageError
-from striate.intervals import Outcome, Rule, Value, axis_number, broadcast, mixed, united, without
+from striate.tracing.values import (
+    Outcome,
+    Rule,
+    Value,
+    axis_number,
+    broadcast,
+    is_placed,
+    mixed,
+    united,
+    without,
+)
 
 # Each value depends on the value at its own place alone, and on nothing else's.
 _FIRST_ARGUMENT_ONLY = """
@@ -39,7 +49,9 @@ _PRODUCTS = "matmul mm bmm"
 def _pointwise(input: Value, *others: Any, **options: Any) -> Outcome | None:
     if any(isinstance(v, Value) and v.axes is not None for v in (*others, *options.values())):
         return None
-    return Outcome((input._replace(is_weight=False),))
+    if input.is_weight:
+        input = input._replace(is_weight=False)
+    return Outcome((input,))
 
 
 def _broadcasting(*arguments: Any, **options: Any) -> Outcome:
@@ -48,7 +60,8 @@ def _broadcasting(*arguments: Any, **options: Any) -> Outcome:
     dtype = values[0].dtype
     for value in values[1:]:
         dtype = dtype if value.dtype == dtype else torch.promote_types(dtype, value.dtype)
-    return Outcome((Value(shape, dtype, united(values, shape)),))
+    result = Value(shape, dtype, united(values, shape))
+    return Outcome((result,), is_placed=any(is_placed(value, result) for value in values))
 
 
 def _where(condition: Value, input: Any, other: Any) -> Outcome:
@@ -57,13 +70,14 @@ def _where(condition: Value, input: Any, other: Any) -> Outcome:
 
 def _with_weights(*arguments: Any, **options: Any) -> Outcome:
     outcome = _broadcasting(*arguments, **options)
-    weighted = any(isinstance(v, Value) and v.is_weight for v in (*arguments, *options.values()))
-    return outcome._replace(connections=weighted * math.prod(outcome.values[0].shape))
+    if any(isinstance(v, Value) and v.is_weight for v in (*arguments, *options.values())):
+        return outcome._replace(connections=math.prod(outcome.values[0].shape))
+    return outcome
 
 
 def _comparison(*arguments: Any) -> Outcome:
-    (value,) = _broadcasting(*arguments).values
-    return Outcome((value._replace(dtype=torch.bool),))
+    outcome = _broadcasting(*arguments)
+    return outcome._replace(values=(outcome.values[0]._replace(dtype=torch.bool),))
 
 
 def _conversion(input: Value, *arguments: Any, **options: Any) -> Outcome:
@@ -82,8 +96,14 @@ def _converted_to(dtype: torch.dtype) -> Rule:
 # Normalisation and reductions
 
 
-def _mixing(input: Value, axes: Iterable[int]) -> Outcome:
+def _mixing(input: Value, axes: Container[int | None]) -> Outcome:
     return Outcome((Value(input.shape, input.dtype, mixed(input, axes)),))
+
+
+def _local_response_norm(
+    input: Value, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Outcome:
+    return _mixing(input, [1])
 
 
 def _batch_norm(
@@ -96,7 +116,7 @@ def _batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Outcome:
-    return _mixing(input, [a for a in range(len(input.shape)) if training and a != 1])
+    return _mixing(input, [a for a in range(len(input.shape)) if a != 1] if training else ())
 
 
 def _instance_norm(
@@ -122,7 +142,8 @@ def _layer_norm(
     input: Value, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
 ) -> Outcome:
     rank = len(input.shape)
-    return _mixing(input, range(rank - len(normalized_shape), rank))
+    outcome = _mixing(input, range(rank - len(normalized_shape), rank))
+    return outcome._replace(is_placed=isinstance(weight, Value) and is_placed(weight, input))
 
 
 def _softmax(input: Value, dim: int, dtype: Any = None) -> Outcome:
@@ -138,7 +159,7 @@ def _stacked_softmax(
 def _reduction(
     input: Value, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
 ) -> Outcome:
-    dims = dim if isinstance(dim, Sequence) else [dim]
+    dims = dim if isinstance(dim, tuple | list) else [dim]
     gone = (
         {axis_number(input, d) for d in dims}
         if dim not in (None, ())
@@ -157,13 +178,17 @@ def _matmul(input: Value, other: Value) -> Outcome | None:
     if inner != other_inner:
         raise UsageError(f"shapes {input.shape} and {other.shape} do not multiply")
     shape = (*broadcast(tuple(batch), tuple(other_batch)), rows, columns)
+    ends = ((input, len(batch) + 1), (other, len(other_batch)))
     sides = [
         value if value.axes is None else value._replace(axes=mixed(value, [summed]))
-        for value, summed in ((input, len(batch) + 1), (other, len(other_batch)))
+        for value, summed in ends
     ]
     value = Value(shape, input.dtype, united(sides, shape))
-    products = math.prod(shape) * inner if input.is_weight or other.is_weight else 0
-    return Outcome((value,), products, products)
+    if not (input.is_weight or other.is_weight):
+        return Outcome((value,))
+    placed = any(one.axis == axis for side, axis in ends for one in side.axes or ())
+    products = math.prod(shape) * inner
+    return Outcome((value,), products, products, is_placed=placed)
 
 
 def _table() -> tuple[dict[Callable[..., Any], Rule], frozenset[Callable[..., Any]]]:
@@ -173,6 +198,7 @@ def _table() -> tuple[dict[Callable[..., Any], Rule], frozenset[Callable[..., An
         F.instance_norm: _instance_norm,
         F.group_norm: _group_norm,
         F.layer_norm: _layer_norm,
+        F.local_response_norm: _local_response_norm,
         F.softmax: _stacked_softmax,
         F.log_softmax: _stacked_softmax,
         F.softmin: _stacked_softmax,

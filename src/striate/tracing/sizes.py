@@ -1,0 +1,90 @@
+"""Which sizes of input a network accepts, found by tracing it at each."""
+
+import itertools
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from torch import nn
+
+from striate.errors import UsageError
+from striate.tracing import trace
+
+
+class LegalSizes(NamedTuple):
+    """The sides of input that a network accepts.
+
+    Attributes:
+        least: The smallest side that was tried [pixels].
+        most: The largest side that was tried.
+        accepted: The sides at which the network runs, ascending.
+        whole: Those of them at which every window of every layer also reaches the far end of its
+            map, so that no row or column is dropped on the way.
+    """
+
+    least: int
+    most: int
+    accepted: tuple[int, ...]
+    whole: tuple[int, ...]
+
+    def __str__(self) -> str:
+        """Say what the sides have in common; beyond ``most`` that is a continuation."""
+        rule = _rule(self.accepted, self.least, self.most)
+        if self.whole == self.accepted:
+            return rule
+        return f"{rule}; without a dropped row or column {_rule(self.whole, self.least, self.most)}"
+
+
+def legal_sizes(
+    network: nn.Module, input_shape: Sequence[int], *, least: int = 1, most: int
+) -> LegalSizes:
+    """Try all sides in a range, the same along every axis, and say which the network accepts.
+
+    A side is accepted if the network can be traced at it: no window is larger than its map, maps
+    that are joined or added fit, and the network itself does not refuse.
+
+    Args:
+        network: As for ``trace``.
+        input_shape: An example's shape; its channels are kept.
+        least: The smallest side to try [pixels].
+        most: The largest side to try [pixels].
+
+    Raises:
+        UsageError: The range is empty, or the input has no spatial axes.
+
+    Example:
+        >>> halves = nn.Sequential(nn.Conv2d(1, 2, 3), nn.MaxPool2d(2))
+        >>> print(legal_sizes(halves, (1, 9, 9), most=20))
+        any from 4; without a dropped row or column 2k, from 4
+    """
+    channels, *axes = input_shape
+    if not axes or not 1 <= least <= most:
+        raise UsageError(
+            f"sides {least} to {most} of an input {tuple(input_shape)}: a range from 1 on and "
+            "an input with channels and at least one spatial axis are needed"
+        )
+    cut: dict[int, bool] = {}
+    for side in range(least, most + 1):
+        # What a network raises at a size that it does not accept is its own choice.
+        with suppress(ValueError, RuntimeError, AssertionError):
+            cut[side] = bool(trace(network, (channels, *(side for _ in axes))).cut)
+    return LegalSizes(least, most, tuple(cut), tuple(side for side in cut if not cut[side]))
+
+
+def _rule(sides: Sequence[int], least: int, most: int) -> str:
+    """Say a few words of a list of sizes; what runs to the end of the range is said to go on."""
+    if not sides:
+        return f"none from {least} to {most}"
+    first, last = sides[0], sides[-1]
+    steps = {after - before for before, after in itertools.pairwise(sides)}
+    if not steps:
+        return f"exactly {first}" if first < most else f"{first}, the largest side tried"
+    if len(steps) > 1 or (len(sides) < 3 and steps != {1}):
+        listed = ", ".join(map(str, sides[:6]))
+        return f"{listed}, … up to {last}" if len(sides) > 6 else listed
+    step = steps.pop()
+    goes_on = last + step > most
+    if step == 1:
+        return f"any from {first}" if goes_on else f"{first} to {last}"
+    rest = f"+{first % step}" if first % step else ""
+    return f"{step}k{rest}, from {first}" + ("" if goes_on else f" to {last}")
