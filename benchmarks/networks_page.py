@@ -6,7 +6,7 @@ python benchmarks/networks_page.py
 from collections.abc import Iterator
 from pathlib import Path
 
-from striate.models import NETWORKS, outline
+from striate.models import NETWORKS, networks_by_paper, outline
 from striate.tracing import trace
 
 PAGE = Path(__file__).parents[1] / "docs" / "networks.md"
@@ -29,10 +29,7 @@ def render() -> str:
 
 
 def _tables() -> Iterator[str]:
-    papers: dict[str, list[str]] = {}
-    for name, network in NETWORKS.items():
-        papers.setdefault(network.paper.removeprefix("after "), []).append(name)
-    for paper, names in papers.items():
+    for paper, names in networks_by_paper().items():
         yield f"\n## {paper}\n"
         yield "| name | what it is | input | parameters | connections | multiply-adds |"
         yield "|---|---|--:|--:|--:|--:|"
