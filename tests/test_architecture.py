@@ -44,6 +44,7 @@ TESTED_BY = {
     "cli/__init__": ["test_cli"],
     "cli/draw": ["test_cli_draw"],
     "cli/lists": ["test_cli"],
+    "cli/networks": ["test_cli_describe"],
     "cli/options": ["test_cli"],
     "cli/train": ["test_cli_train"],
     "cli/results": ["test_cli_results"],

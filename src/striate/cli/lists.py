@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from striate.cli.options import Input, Json, built_network, print_rich, print_table
+from striate.cli.networks import NETWORK_HELP, Input, typed_network
+from striate.cli.options import Json, print_rich, print_table
 from striate.datasets import DATASETS
 from striate.errors import UsageError
 from striate.models import NETWORKS, RECIPES, networks_by_paper
@@ -78,20 +79,33 @@ def datasets(as_json: Json = False) -> None:
 
 
 def describe(
-    network: Annotated[str, typer.Argument(help="Name of a network, or a run folder.")],
+    network: Annotated[str, typer.Argument(help=NETWORK_HELP)],
     input_shape: Input = None,
     as_json: Json = False,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print a Markdown table of every layer.")
+    ] = False,
+    unfolded: Annotated[
+        bool, typer.Option("--all", help="Show every block, those alike too.")
+    ] = False,
+    sizes: Annotated[
+        int | None,
+        typer.Option("--sizes", min=1, metavar="MOST", help="Try all input sides up to MOST."),
+    ] = None,
 ) -> None:
     """Count a network layer by layer: parameters, connections, multiply-adds, receptive fields."""
-    from striate.describing import describe_table
-    from striate.tracing import trace
+    from striate.describing import Description, to_markdown
+    from striate.tracing.sizes import legal_sizes
 
-    built, shape, name = built_network(network, input_shape)
-    try:
-        traced = trace(built, shape)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    if as_json and as_markdown:
+        raise UsageError("--json and --markdown are two answers; ask for one")
+    typed = typed_network(network, input_shape)
+    trace = typed.trace()
+    legal = legal_sizes(typed.network, typed.input_shape, most=sizes) if sizes else None
     if as_json:
-        print(json.dumps({"network": name, **traced.to_dict()}, indent=1))
+        told = {} if legal is None else {"input_sizes": legal.to_dict()}
+        print(json.dumps({"network": typed.name, **trace.to_dict(), **told}, indent=1))
+    elif as_markdown:
+        print(to_markdown(trace, sizes=legal))
     else:
-        print_rich(describe_table(traced, name))
+        print_rich(Description(trace, typed.name, not unfolded, legal))
