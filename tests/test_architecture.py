@@ -18,13 +18,13 @@ FLOORS = [
     {"errors", "files", "geometry", "intervals", "interruption", "lettering"},
     {
         *("randomness", "layers", "recipes", "preparation", "figures", "decoding", "losses"),
-        *("metrics", "devices", "display"),
+        *("metrics", "devices", "display", "rejection"),
         *("tracing_windows", "tracing_pointwise", "tracing_shapes", "tracing_recorder"),
     },
     {"models", "datasets", "augmentation", "tracing", "images"},
     {"batches", "describing", "plotting", "pictures", "mistakes", "model_card"},
     {"runs", "optimization", "scoring", "provenance"},
-    {"run_creation", "training_loop", "prediction"},
+    {"run_creation", "training_loop", "prediction", "studies"},
     {"training", "evaluation"},
     {"cli"},
 ]
@@ -42,8 +42,10 @@ TESTED_BY = {
     "cli/options": ["test_cli"],
     "cli/train": ["test_cli_train"],
     "cli/results": ["test_cli_results"],
+    "cli/study": ["test_cli_study"],
     "datasets/__init__": ["test_datasets"],
     "models/__init__": ["test_models"],
+    "studies/__init__": ["test_cli_study"],
 }
 # Tests of more than one file.
 OF_THE_WHOLE = {"test_architecture", "test_crashes", "test_docs", "test_packaging"}

@@ -55,7 +55,9 @@ def reject(confidence: Tensor, correct: Tensor, threshold: float) -> Rejection:
     given = confidence >= threshold
     number = int(given.sum())
     wrong = int((given & ~correct).sum())
-    return Rejection(1 - number / len(confidence), wrong / number if number else None)
+    return Rejection(
+        (len(confidence) - number) / len(confidence), wrong / number if number else None
+    )
 
 
 def least_threshold(confidence: Tensor, correct: Tensor, most_error: float) -> float:

@@ -262,7 +262,7 @@ def extract_features(images: Tensor) -> Tensor:
     templates, rules = feature_templates(), map_rules()
     parts = [
         coarse_blocks(combine(fire(skeletonize(scale_and_deskew(chunk)), templates), rules))
-        for chunk in images.split(_CHUNK)
+        for chunk in torch.split(images, _CHUNK)
     ]
     return torch.cat(parts).flatten(1)
 

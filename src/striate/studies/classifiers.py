@@ -4,6 +4,7 @@ Each takes features ``(N, F)``, float, and targets ``(N,)``, and scores each cla
 largest score wins, among equal ones the class with the lower number.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol, Self
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from striate.devices import threads
 from striate.errors import TrainingError
 from striate.losses import OneSided
-from striate.models.denker1988 import Denker1988
+from striate.models.denker1988 import Denker1988, extract_features
 from striate.optimization import Optimizer, learning_rate
 from striate.randomness import order
 from striate.recipes import Recipe
@@ -59,7 +60,7 @@ class NearestNeighbours:
     def scores(self, features: Tensor) -> Tensor:
         """Score each class: ``(N, classes)``."""
         parts = []
-        for chunk in features.split(_CHUNK):
+        for chunk in torch.split(features, _CHUNK):
             distances = torch.cdist(chunk, self.features)
             voters = self.targets[distances.topk(self.k, dim=1, largest=False).indices]
             votes = torch.zeros(len(chunk), self.num_classes)
@@ -99,7 +100,7 @@ class ParzenWindows:
     def scores(self, features: Tensor) -> Tensor:
         """Give the logarithm of each class's sum of windows: ``(N, classes)``."""
         parts = []
-        for chunk in features.split(_CHUNK):
+        for chunk in torch.split(features, _CHUNK):
             exponents = -torch.cdist(chunk, self.features).square() / (2 * self.deviation**2)
             parts.append(
                 torch.stack(
@@ -152,8 +153,8 @@ class LayeredNetwork:
         with threads(1):  # the network is small; more threads would wait for one another
             for epoch in range(recipe.epochs):
                 shuffled = order(self.seed, epoch, len(inputs))
-                for step, batch in enumerate(shuffled.split(recipe.batch_size)):
-                    loss(self.network(inputs[batch]), targets[batch]).backward()
+                for step, batch in enumerate(torch.split(shuffled, recipe.batch_size)):
+                    torch.autograd.backward(loss(self.network(inputs[batch]), targets[batch]))
                     optimizer.step(learning_rate(recipe, epoch * steps + step, steps))
         return self
 
@@ -165,6 +166,43 @@ class LayeredNetwork:
 
     def _standardize(self, features: Tensor) -> Tensor:
         return (features - self.mean) / self.deviation
+
+
+class Recogniser:
+    """Preprocessing and a classifier as one, from grey digits to classes.
+
+    Args:
+        classifier: One of the three.
+        prepare: From images ``(N, H, W)``, ink 1 and paper 0, to features ``(N, F)``; the
+            whole preprocessing of Denker et al. by default.
+
+    Example:
+        >>> upright, flat = torch.zeros(2, 1, 16, 16)
+        >>> upright[0, 2:14, 7:9] = flat[0, 7:9, 2:14] = 1.0
+        >>> bars = torch.cat([upright, flat])
+        >>> recogniser = Recogniser(NearestNeighbours(k=1)).fit(bars, torch.tensor([0, 1]))
+        >>> recogniser.predict(bars.flip(0).roll(1, dims=2))
+        tensor([1, 0])
+    """
+
+    def __init__(
+        self, classifier: Classifier, prepare: Callable[[Tensor], Tensor] = extract_features
+    ) -> None:
+        self.classifier = classifier
+        self.prepare = prepare
+
+    def fit(self, images: Tensor, targets: Tensor) -> Self:
+        """Prepare the images and fit the classifier to them."""
+        self.classifier.fit(self.prepare(images), targets)
+        return self
+
+    def scores(self, images: Tensor) -> Tensor:
+        """Score each class: ``(N, classes)``; ``rejection.lead`` tells how sure an answer is."""
+        return self.classifier.scores(self.prepare(images))
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Name the class of each image: ``(N,)``."""
+        return self.scores(images).argmax(dim=1)
 
 
 class Kind(NamedTuple):

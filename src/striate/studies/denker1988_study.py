@@ -13,7 +13,7 @@ from striate.errors import DataError, UsageError
 from striate.models.denker1988 import INK, extract_features
 from striate.preparation import resize, to_unit
 from striate.randomness import order
-from striate.rejection import least_threshold, lead, reject
+from striate.rejection import lead, least_threshold, reject
 from striate.studies.classifiers import KINDS, Kind
 
 BITMAP_SIDE = 16
@@ -122,7 +122,7 @@ def _load(data: str, data_dir: Path | None) -> tuple[Tensor, Tensor, Tensor, Ten
 
 def _features(images: Tensor, note: Callable[[str], None]) -> Tensor:
     parts: list[Tensor] = []
-    for chunk in images.split(_AT_ONCE):
+    for chunk in torch.split(images, _AT_ONCE):
         parts.append(extract_features(chunk))
         note(f"features of {sum(map(len, parts)):,} of {len(images):,} images")
     return torch.cat(parts)
