@@ -19,6 +19,7 @@ FLOORS = [
     {
         *("layers", "recipes", "preparation", "figures", "decoding", "losses", "outlining"),
         *("metrics", "devices", "display", "fully_convolutional", "normalization"),
+        "rejection",
         *("fetching", "weights_files", "published_weights"),
     },
     {"models", "datasets", "augmentation", "windows", "tracing", "images"},
@@ -28,7 +29,7 @@ FLOORS = [
         "weights_fitting",
     },
     {"runs", "optimization", "protocols", "provenance", "weights"},
-    {"run_creation", "training_loop", "prediction"},
+    {"run_creation", "training_loop", "prediction", "studies"},
     {"training", "evaluation"},
     {"cli"},
 ]
@@ -48,6 +49,7 @@ TESTED_BY = {
     "cli/options": ["test_cli"],
     "cli/train": ["test_cli_train"],
     "cli/results": ["test_cli_results"],
+    "cli/study": ["test_cli_study"],
     "datasets/__init__": ["test_datasets"],
     "drawing/__init__": ["test_drawing"],
     "drawing/blocks": ["test_drawing_blocks"],
@@ -60,6 +62,7 @@ TESTED_BY = {
     "drawing/volumes": ["test_drawing_blocks"],
     "drawing/wording": ["test_drawing_wording"],
     "models/__init__": ["test_models"],
+    "studies/__init__": ["test_cli_study"],
     "tracing/__init__": ["test_tracing"],
     "tracing/keeping": ["test_tracing_readings"],
     "tracing/knowledge": ["test_tracing_recorder"],
