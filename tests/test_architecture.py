@@ -19,22 +19,17 @@ FLOORS = [
     {
         *("layers", "recipes", "preparation", "figures", "decoding", "losses", "outlining"),
         *("metrics", "devices", "display", "fully_convolutional", "normalization"),
+        "rejection",
         *("fetching", "weights_files", "published_weights"),
     },
     {"models", "datasets", "augmentation", "windows", "tracing", "images"},
     {
-        "batches",
-        "describing",
-        "drawing",
-        "plotting",
-        "pictures",
-        "mistakes",
-        "model_card",
+        *("batches", "describing", "drawing", "plotting", "pictures", "mistakes", "model_card"),
         "scoring",
         "weights_fitting",
     },
     {"runs", "optimization", "protocols", "provenance", "weights"},
-    {"run_creation", "training_loop", "prediction"},
+    {"run_creation", "training_loop", "prediction", "studies"},
     {"training", "evaluation"},
     {"cli"},
 ]
@@ -54,6 +49,7 @@ TESTED_BY = {
     "cli/options": ["test_cli"],
     "cli/train": ["test_cli_train"],
     "cli/results": ["test_cli_results"],
+    "cli/study": ["test_cli_study"],
     "datasets/__init__": ["test_datasets"],
     "drawing/__init__": ["test_drawing"],
     "drawing/blocks": ["test_drawing_blocks"],
@@ -66,6 +62,7 @@ TESTED_BY = {
     "drawing/volumes": ["test_drawing_blocks"],
     "drawing/wording": ["test_drawing_wording"],
     "models/__init__": ["test_models"],
+    "studies/__init__": ["test_cli_study"],
     "tracing/__init__": ["test_tracing"],
     "tracing/keeping": ["test_tracing_readings"],
     "tracing/knowledge": ["test_tracing_recorder"],
@@ -84,7 +81,7 @@ TESTED_BY = {
 # Tests of more than one file.
 OF_THE_WHOLE = {
     *("test_architecture", "test_crashes", "test_deck", "test_docs", "test_packaging"),
-    "test_tracing_random",
+    *("test_peers", "test_tracing_random"),
 }
 
 BANNED_NAMES = {

@@ -61,7 +61,7 @@ COUNTED = {
     "9,760": lambda: traced("lecun1989").parameters,
     "13,378,280": lambda: traced("googlenet").parameters,
     "6,998,552": lambda: sum(layer.parameters for layer in traced("googlenet").layers),
-    "9,472": lambda: layer("googlenet", "conv1").parameters,
+    "9,472": lambda: layer("googlenet", "conv1.conv").parameters,
     "19,421,274": lambda: traced("resnet1202").parameters,
     "290,400": lambda: math.prod(layer("alexnet", "features.conv1").output_shape),
     "135,085": lambda: traced("scherer_norb").parameters,

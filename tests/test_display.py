@@ -13,7 +13,7 @@ import threading
 
 import pytest
 
-from striate.display import Bar, Lines, Silent, choose_display, epoch_line
+from striate.display import Bar, Lines, Silent, choose_display, epoch_line, image_bar
 
 ROW = {
     "epoch": 3.0, "learning_rate": 0.01, "train_loss": 0.0512, "train_error": 0.013,
@@ -241,6 +241,24 @@ def test_a_log_gets_lines_whatever_the_environment_wishes(monkeypatch, wish):
     train_for_show(display)
     assert len(log.getvalue().splitlines()) == 2
     assert not re.search(r"[\x1b\r━]", log.getvalue())
+
+
+def test_images_done_are_shown_on_a_terminal_and_leave_nothing_behind(terminal, monkeypatch):
+    terminal.take_stderr(monkeypatch)
+    with image_bar() as progress:
+        progress(100, 300)
+        progress(300, 300)
+    lines = terminal.lines()
+    shown = [line for line in lines if line.startswith("images ")]
+    assert "100%" in shown[-1]
+    assert max(map(len, lines)) <= 80
+    assert lines[-1] == ""
+
+
+def test_images_done_are_not_counted_in_a_log(capfd):
+    with image_bar() as progress:
+        assert progress is None
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_real_training_on_a_terminal_keeps_to_its_80_columns(tmp_path):

@@ -86,3 +86,22 @@ def test_a_block_in_which_all_read_all_is_summed_up_however_small_the_network():
     assert [fold.summary for fold in folds if fold.summary] == [
         ("30 × (3×3 convolution → concatenation)",)
     ]
+
+
+def test_blocks_of_the_same_layers_wired_otherwise_are_not_folded():
+    class Around(nn.Module):  # the first convolution is passed by, or the second
+        def __init__(self, first):
+            super().__init__()
+            self.first = first
+            self.one, self.two = (nn.Conv1d(2, 2, 3, padding=1) for _ in range(2))
+
+        def forward(self, x):
+            middle = self.one(x)
+            return self.two(middle) + (x if self.first else middle)
+
+    def times(pattern):
+        network = nn.Sequential(nn.Conv1d(1, 2, 1), *(Around(first) for first in pattern))
+        return [fold.times for fold in folded(steps(trace(network, (1, 9))))]
+
+    assert times([True] * 30) == [1, 1, 30]
+    assert max(times([True] * 15 + [False] * 15)) == 15

@@ -4,11 +4,14 @@ import re
 from xml.etree import ElementTree
 
 import pytest
+import torch
 
 from sketching import NETWORKS_TO_DRAW, SVG, overlapping, texts, tips, tooltips, traced
 from striate.drawing import draw
 from striate.drawing.folding import folded
 from striate.drawing.steps import steps
+from striate.models import build
+from striate.tracing import trace
 
 
 def graph(name):
@@ -54,6 +57,28 @@ def test_a_skip_is_told_from_the_way_beside_it_and_dotted_where_it_changes():
     paths = [p.get("class") for p in ElementTree.fromstring(graph("residual")).iter(f"{SVG}path")]
     assert paths.count("skip") == 2  # the other two blocks have a convolution on that way
     assert paths.count("skip-tip") == 2
+
+
+def test_a_skip_that_changes_its_shape_on_the_way_is_dotted():
+    with torch.device("meta"):
+        t = trace(build("resnet20"), (3, 32, 32))  # shortcuts by padding where maps double
+    paths = [p.get("class") for p in ElementTree.fromstring(draw(t, "resnet20")).iter(f"{SVG}path")]
+    assert (paths.count("skip"), paths.count("skip dotted")) == (7, 2)
+
+
+@pytest.mark.parametrize("name", NETWORKS_TO_DRAW)
+def test_between_two_boxes_there_is_room_for_an_arrow(name):
+    found = [
+        [float(r.get(key)) for key in ("x", "y", "width", "height")]
+        for r in ElementTree.fromstring(graph(name)).iter(f"{SVG}rect")
+        if r.get("class") not in ("paper", "frame")
+    ]
+    assert len(found) > 2
+    for i, (x0, y0, w0, h0) in enumerate(found):
+        for x1, y1, w1, h1 in found[:i]:
+            beside = max(x0, x1) - min(x0 + w0, x1 + w1)
+            below = max(y0, y1) - min(y0 + h0, y1 + h1)
+            assert beside >= 17 or below >= 21
 
 
 def test_what_is_too_tangled_is_one_box_that_says_what_it_holds():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from sketching import SVG, UNet, texts, tips, traced
+from sketching import SVG, UNet, outside, overlapping, texts, tips, traced
 from striate.drawing import draw
 from striate.drawing.steps import steps
 from striate.drawing.ushape import find_u
@@ -32,6 +32,7 @@ def test_the_u_has_the_sizes_and_maps_of_the_paper_s_figure():
     assert [int(t.replace(",", "")) for t in said if t.replace(",", "").isdigit()] == MAPS
     assert "copy and crop" in said
     assert "2×2 transposed conv, ×2" in said
+    assert overlapping(svg) == outside(svg) == []
 
 
 def test_four_copies_go_across_and_every_bar_is_led_to():

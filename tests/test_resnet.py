@@ -313,6 +313,7 @@ def test_the_published_recipe_for_imagenet(name):
     assert (recipe.weight_decay, recipe.schedule, recipe.plateau_factor) == (1e-4, "plateau", 0.1)
     assert (recipe.crop, recipe.side_range, recipe.flip) == ("random", (256, 480), True)
     assert (recipe.pca_color, recipe.protocol) == (0.1, "ten-crop")
+    assert recipe.scales == (224, 256, 384, 480, 640)
     steps = -(-1_281_167 // recipe.batch_size)  # training images of ILSVRC-2012
     assert recipe.epochs * steps == pytest.approx(600_000, abs=steps)
 

@@ -211,6 +211,11 @@ def test_a_file_of_another_network_is_refused_with_the_network_it_fits(tmp_path)
     ("place", "error", "words"),
     [
         ("absent.pth", DataError, r"absent\.pth cannot be read: No such file"),
+        (
+            "resnet2O:absent.pth",
+            UsageError,
+            "no network is called 'resnet2O'; did you mean 'resnet",
+        ),
         ("sub/absent", DataError, r"absent cannot be read: No such file"),
         (".", UsageError, r"\. is a folder without model\.safetensors; give a run or a file"),
     ],
@@ -296,7 +301,7 @@ def compare(source, theirs, name):
     images = (unit - per_channel[0]) / per_channel[1]
     same = ours(name)
     answers = [differ(same(2 * unit - 1 if theirs == "googlenet" else images), network(images))]
-    if theirs in ("resnet18", "googlenet"):
+    if theirs == "resnet18":
         grey = images[:, :1]
         answers.append(differ(ours(name, in_channels=1)(grey), same(grey.expand(-1, 3, -1, -1))))
         seven, alike = ours(name, in_channels=7), grey.expand(-1, 7, -1, -1)
@@ -310,10 +315,8 @@ print(json.dumps([compare(*case) for case in json.loads(sys.argv[2])]))
 CASES = [
     ("torchvision", "resnet18", "resnet18"),
     ("torchvision", "resnet50", "resnet50_v1_5"),
-    ("torchvision", "alexnet", "alexnet_torchvision"),
     ("torchvision", "vgg11", "vgg11"),
     ("torchvision", "googlenet", "googlenet_torchvision"),
-    ("timm", "resnet34", "resnet34"),
     ("timm", "vgg11", "vgg11"),
 ]
 
@@ -321,6 +324,6 @@ CASES = [
 def test_with_the_peers_weights_the_answers_are_theirs(tmp_path):
     found = json.loads(in_peers(COMPARE, tmp_path, json.dumps(CASES)))
     (tmp_path / "weights").unlink()
-    assert [len(answers) for answers in found] == [4, 1, 1, 1, 4, 1, 1]
+    assert [len(answers) for answers in found] == [4, 1, 1, 1, 1]
     for case, answers in zip(CASES, found, strict=True):
         assert max(answers) <= 1e-5, case

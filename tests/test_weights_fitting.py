@@ -179,6 +179,22 @@ def test_auxiliary_classifiers_may_be_missing_and_begin_anew():
     )
 
 
+def test_a_googlenet_without_them_is_loaded_and_its_own_stay():
+    name = "googlenet_torchvision"
+    trained, network, fresh = built(name, 1), built(name, 2), built(name, 2)
+    plain = {k: v for k, v in trained.state_dict().items() if not k.startswith("aux")}
+    notes = load_tensors(network, name, plain, source="plain.pth")
+    assert notes == [
+        f"{len(plain)} of {len(trained.state_dict())} tensors",
+        "auxiliary classifiers new",
+    ]
+    state = network.state_dict()
+    for key, tensor in fresh.state_dict().items():
+        assert torch.equal(state[key], plain.get(key, tensor)), key
+    assert not torch.equal(state["fc.weight"], fresh.fc.weight)
+    assert not torch.equal(state["aux2.fc2.weight"], trained.aux2.fc2.weight)
+
+
 # ---------------------------------------------------------------- what is refused
 
 
@@ -218,6 +234,7 @@ def test_a_wrong_shape_is_named_with_the_right_one(trained):
 def test_head_and_input_are_adapted_by_their_count_only(trained):
     for name, shape in (
         ("fc.weight", (10, 63)), ("fc.bias", (11,)), ("conv1.weight", (16, 3, 5, 5)),
+        ("conv1.weight", (16,)),
     ):  # fmt: skip
         text = refused("resnet20", {**trained, name: torch.zeros(shape)}, num_classes=7)
         assert f"1 tensor of a wrong shape ({name} is " in text

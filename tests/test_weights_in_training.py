@@ -9,6 +9,7 @@ import torch
 from commanding import refused, said
 from striate.cli import run_command
 from striate.errors import Interrupted
+from striate.models import find_recipe
 from striate.published_weights import PUBLISHED
 from striate.runs import Run
 from striate.training import resume, train
@@ -71,6 +72,18 @@ def test_the_input_is_standardised_as_the_weights_expect(start, recipe, tmp_path
     assert "input_range -3,4 is kept, but these weights expect mean " in told
     assert Run(out).recipe.input_range == (-3, 4)
     assert (Run(out).spec.mean, Run(out).spec.std) != expected
+
+
+def test_the_input_of_the_weights_goes_before_that_of_the_network_s_own_recipe(
+    recipe, tmp_path, monkeypatch
+):
+    odd = train(recipe.replace(epochs=1, input_range=(-3, 4)), tmp_path / "odd")
+    assert find_recipe("lecun1990").input_range not in (None, (-3, 4))
+    monkeypatch.chdir(tmp_path)
+    run = train(recipe.replace(epochs=1, weights="odd"), tmp_path / "run")
+    assert (run.spec.mean, run.spec.std) == (odd.spec.mean, odd.spec.std)
+    assert run.recipe.input_range is None
+    assert run.recipe.weights == str(tmp_path / "odd")  # to be found from elsewhere
 
 
 def test_weights_that_do_not_say_what_input_they_expect_leave_it_to_the_images(

@@ -8,13 +8,14 @@
     150-crop   150   the same at three scales: VGG
     144-crop   144   4 scales × 3 squares × (corners, middle, the square shrunk) × 2: GoogLeNet
 
-Windows are exact copies of the resized image's pixels, and mirror images of them. On a square
+Windows are exact copies of the resized image's pixels, and mirror images of them, but for the
+squares of 144-crop that are resized a second time, to the network's input. On a square
 image the three squares of 144-crop are one, and count three times.
 
-What is averaged is the recipe's ``view_average``: softmax probabilities, as AlexNet, VGG and
-GoogLeNet do, or scores (logits), as ResNet does. A dense view's scores are first averaged over
-the places, by the network: by its ``to_dense()`` where it has that, by its global average pooling
-otherwise.
+Over windows, softmax probabilities are averaged, as AlexNet, VGG and GoogLeNet do; over whole
+images what the recipe's ``view_average`` says: probabilities, as VGG does, or scores (logits), as
+ResNet does. A whole image's own scores are first averaged over its places, by the network: by
+its ``to_dense()`` where it has that, by its global average pooling otherwise.
 
 Source:
     A. Krizhevsky, I. Sutskever and G. E. Hinton, 2012; K. Simonyan and A. Zisserman, 2015;
@@ -252,7 +253,9 @@ def averaged_scores(
         last = recipe.channels_last
         return logits_of(network, images, value_range, spec, channels_last=last)
     memory = torch.channels_last if recipe.channels_last else torch.contiguous_format
-    asked = _dense_form(network) if protocol in DENSE else network
+    asked, kind = network, "probabilities"
+    if protocol in DENSE:
+        asked, kind = _dense_form(network), recipe.view_average
     answers: list[Tensor] = []
     done = 0
     with evaluating(network):
@@ -262,7 +265,7 @@ def averaged_scores(
             for view in views(to_unit(batch, value_range), protocol, recipe, spec):
                 prepared = normalize(view, spec).contiguous(memory_format=memory)
                 views_scores.append(asked(prepared).double())
-            answers.append(average(views_scores, recipe.view_average).float())
+            answers.append(average(views_scores, kind).float())
             done += len(batch)
             if progress is not None:
                 progress(done, len(images))

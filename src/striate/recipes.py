@@ -159,7 +159,9 @@ class Recipe(BaseModel):
         "[pixels]; by default VGG's rule, from image_size or side_range.",
     )
     view_average: Literal["probabilities", "scores"] = Field(
-        "probabilities", description="What is averaged over views; scores as ResNet does."
+        "probabilities",
+        description="What is averaged over dense and multi-scale views: probabilities as VGG "
+        "does, scores as ResNet does. Over windows it is always probabilities.",
     )
 
     flip: bool = Field(False, description="Mirror images left to right at random, half of them.")
@@ -189,7 +191,7 @@ class Recipe(BaseModel):
         if any(scale < 1 for scale in self.scales):
             raise ValueError("scales need numbers above 0")
         if self.side_range is not None:
-            if self.crop != "random":
+            if self.crop != "random" and "crop" in self.model_fields_set:
                 raise ValueError("side_range works with crop random only")
             if not 1 <= self.side_range[0] <= self.side_range[1]:
                 raise ValueError(

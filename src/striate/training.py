@@ -95,6 +95,7 @@ def train(
         spec = _as_weights_expect(spec, weights, recipe, display)
         facts = {"given": weights.given, "file": str(weights.path), "sha256": weights.sha256}
         made["weights"] = {**facts, "report": report}
+        del weights  # the network has them; they can be half a gigabyte
     work = trace(network, (spec.channels, *spec.input_size)).multiply_adds * recipe.batch_size
     loop = TrainingLoop(
         recipe, spec, data, network, device=chosen, display=display, save_seconds=save_seconds

@@ -6,6 +6,7 @@ it; where it does not, and another network has the same names and shapes, the us
 """
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from striate.fetching import fetch, is_whole, locked_folder, sha256_of
 from striate.models import NETWORKS, find_network
 from striate.published_weights import PUBLISHED, PublishedWeights
 from striate.weights_files import read_weights
-from striate.weights_fitting import load_tensors, twins_of
+from striate.weights_fitting import check_fit, load_tensors, translate_timm, twins_of
 
 FOLDER = "weights"  # under a data folder or the cache
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".tar", ".ckpt", ".pkl")
@@ -158,12 +159,14 @@ def open_weights(
         _refuse_other(place, claimed, "as you say", None, network)
     else:
         _ask(place, network)
+    tensors = translate_timm(file.tensors)
+    check_fit(network, tensors, source=path.name)
     return Weights(
         place if place in published else absolute(given),
         network,
         path.absolute(),
         sha256,
-        file.tensors,
+        tensors,
         file.notes,
         known[0].mean if known else file.mean,
         known[0].std if known else file.std,
@@ -195,6 +198,9 @@ def _file(place: str, published: Mapping[str, PublishedWeights]) -> Path:
         if not (path / "model.safetensors").is_file():
             raise UsageError(f"{place} is a folder without model.safetensors; give a run or a file")
         return path / "model.safetensors"
+    before, colon, _ = place.partition(":")
+    if colon and not path.exists() and re.fullmatch(r"\w+", before):
+        find_network(before)  # which refuses a name that is misspelt
     if not path.exists() and os.sep not in place and path.suffix not in SUFFIXES:
         raise UsageError(
             f"no weights are called {place!r}; {did_you_mean(place, published)}; or give a file "

@@ -52,12 +52,12 @@ class Layout:
     head: Mapping[str, Axis]
 
     def resized(self, channels: int, classes: int) -> dict[str, tuple[int, ...]]:
-        """Give the shapes of the same network for other channels and classes."""
+        """Give the shapes of the same network for other channels and classes; 0 keeps them."""
         shapes = dict(self.shapes)
         for axes, count in ((self.inputs, channels), (self.head, classes)):
             for name, (axis, each) in axes.items():
                 shape = list(shapes[name])
-                shape[axis] = each * count
+                shape[axis] = each * count or shape[axis]
                 shapes[name] = tuple(shape)
         return shapes
 
@@ -157,6 +157,24 @@ def fit_of(layout: Layout, tensors: Mapping[str, Tensor]) -> Fit:
     )
 
 
+def check_fit(name: str, tensors: Mapping[str, Tensor], *, source: str) -> Fit:
+    """Refuse named tensors that do not fit a network of whatever channels and classes.
+
+    Args:
+        name: The network's name.
+        tensors: Name → value.
+        source: Where they come from, for the message.
+
+    Raises:
+        UsageError: Tensors are missing, not expected or of a wrong shape; the message names
+            the networks that they do fit.
+    """
+    fit = fit_of(layout_of(name), tensors)
+    if fit.misfits():
+        raise UsageError(f"{source} does not fit {name}: {fit.misfits()}; {_remedy(tensors)}")
+    return fit
+
+
 def load_tensors(
     network: nn.Module, name: str, tensors: Mapping[str, Tensor], *, source: str
 ) -> list[str]:
@@ -177,8 +195,7 @@ def load_tensors(
         How many were loaded, what was adapted and what starts anew, in words.
 
     Raises:
-        UsageError: Tensors are missing, not expected or of a wrong shape; the network is
-            then as it was.
+        UsageError: As in ``check_fit``; the network is then as it was.
 
     Example:
         >>> from striate.models import build
@@ -188,10 +205,7 @@ def load_tensors(
         >>> "; ".join(notes[1:])
         'input adapted from 1 to 3 channels; head new for 7 classes, trained has 10'
     """
-    tensors, layout = translate_timm(tensors), layout_of(name)
-    fit = fit_of(layout, tensors)
-    if fit.misfits():
-        raise UsageError(f"{source} does not fit {name}: {fit.misfits()}; {_remedy(tensors)}")
+    layout, fit = layout_of(name), check_fit(name, tensors, source=source)
     own = network.state_dict()
     shapes = {key: tuple(tensor.shape) for key, tensor in own.items()}
     channels, classes = _count(layout.inputs, shapes), _count(layout.head, shapes)
@@ -203,7 +217,7 @@ def load_tensors(
     notes = [f"{len(loaded)} of {len(own)} tensors"]
     if channels != fit.channels:
         notes.append(f"input adapted from {fit.channels} to {channels} channels")
-    if layout.head.keys() & anew:
+    if any(key in anew and not AUXILIARY.match(key) for key in layout.head):
         has = f"{fit.classes:,}" if fit.classes else "none"
         notes.append(f"head new for {classes:,} classes, {source} has {has}")
     if any(AUXILIARY.match(key) for key in fit.anew):

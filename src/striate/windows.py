@@ -60,7 +60,7 @@ def take_windows(
 
     Source:
         Random windows: A. Krizhevsky et al., 2012. Random sides: K. Simonyan and A. Zisserman,
-        2014, and K. He et al., 2016. Area: C. Szegedy et al., "Going deeper with
+        2015, and K. He et al., 2016. Area: C. Szegedy et al., "Going deeper with
         convolutions", 2015: 8 to 100 % of the area, aspect from 3/4 to 4/3.
     """
     images = to_unit(stored, value_range)
@@ -97,7 +97,7 @@ def side_spans(
     own = torch.tensor(images.shape[2:], device=images.device)
     low, high = recipe.side_range or (0, 0)
     sides = low + integers(recipe.seed, epoch, indices, "side", 1, high - low + 1)
-    sizes = (sides * own / own.min()).round().long()
+    sizes = (sides * own.double() / own.min()).round().long()
     places = _places(sizes, spec, recipe, epoch, indices)
     down, across = (
         Span(place * scale, scale, torch.zeros_like(scale), torch.ones_like(scale) * length)

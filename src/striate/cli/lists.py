@@ -1,6 +1,7 @@
 """`striate models`, `datasets` and `describe`: what there is, and what it counts."""
 
 import json
+import textwrap
 from dataclasses import asdict
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from striate.cli.networks import NETWORK_HELP, Input, typed_network
 from striate.cli.options import Json, print_rich, print_table
 from striate.datasets import DATASETS
 from striate.errors import UsageError
-from striate.models import NETWORKS, RECIPES
+from striate.models import NETWORKS, RECIPES, networks_by_paper
 from striate.published_weights import PUBLISHED
 
 
@@ -31,14 +32,21 @@ def models(as_json: Json = False) -> None:
         listed = {"networks": networks, "recipes": sorted(RECIPES), "weights": weights}
         print(json.dumps(listed, indent=1))
         return
-    rows = [
-        (name, "×".join(map(str, network.input_shape)), network.paper, network.title)
-        for name, network in NETWORKS.items()
-    ]
-    print_table(("network", "input", "paper", "what it is"), rows)
+    rows: list[tuple[str, str, str]] = []
+    for paper, names in networks_by_paper().items():
+        rows.append((paper, "", ""))
+        for name in names:
+            network = NETWORKS[name]
+            rows.append((f"  {name}", "×".join(map(str, network.input_shape)), network.title))
+    print_table(("network", "input", "what it is"), rows)
     others = ", ".join(sorted(RECIPES.keys() - {network.recipe for network in NETWORKS.values()}))
-    print(f"\nrecipes (--recipe NAME): each network's own, by its name, and {others}")
-    print(f"\nweights (--weights NAME, or a file): {', '.join(PUBLISHED)}")
+    print("\nrecipes (--recipe NAME): each network's own, by its name, and")
+    print(
+        textwrap.fill(others, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+    )
+    print()
+    files = [(name, entry.file) for name, entry in PUBLISHED.items()]
+    print_table(("weights (--weights NAME)", "torchvision's file"), files)
 
 
 def datasets(as_json: Json = False) -> None:

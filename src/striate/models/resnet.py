@@ -36,21 +36,21 @@ Parameters are named as in torchvision. Its ResNet-18 and 34 are those with shor
 1x1, which changes no shape of a weight, so v1.5 weights fit v1 and compute something else there.
 
 Departures from the paper, and what it leaves open:
-    1. Initial weights: the paper cites He et al. 2015, which allows the fan-in or the fan-out
-       in N(0, sqrt(2 / n)). Here n is the fan-in, also for the last layer, whose biases start
-       at 0; torchvision takes the fan-out.
+    1. Initial weights: the paper cites He et al. 2015, which as remembered allows the fan-in or
+       the fan-out as n in N(0, sqrt(2 / n)). Here it is the fan-in, also in the last layer, whose
+       biases start at 0; torchvision takes the fan-out.
     2. Shortcuts A append their maps of zeros after the others; the paper does not say where.
     3. That the stride of a bottleneck stands in its first 1x1 rests on memory.
-    4. Input: each channel is standardised by the mean and deviation of the training images;
-       the paper subtracts a mean image and does not divide.
+    4. Input: each channel is standardised by its mean and deviation over the training images;
+       the paper subtracts a mean image.
     5. CIFAR schedules count whole epochs of 391 steps: the rate falls after 82 and 123 of 164
        epochs (32,062 and 48,093 of 64,124 steps); the paper says 32k, 48k and 64k. At depth 110
        the first rate of 0.01 lasts one epoch; the paper's ends at 80 % training error, about 400
        steps. Depth 1202 is trained in the same way; whether the paper did so is not known here.
     6. The validation error decides when the rate falls on ImageNet; "plateau" is 5 epochs
        without improvement. 120 epochs are 600,600 steps; the paper says up to 60e4.
-    7. The protocol is ten-crop, of the paper's Tables 2 and 3. Its Table 4 averages dense scores
-       at five sizes: ``protocol="multi-scale"``.
+    7. The protocol is ten-crop, of the paper's Tables 2 and 3, from a shorter side of 256. Its
+       Table 4 averages the scores of whole images at five sizes: ``protocol="multi-scale"``.
 """
 
 from collections.abc import Callable
@@ -355,6 +355,7 @@ _IMAGENET = Recipe(
     flip=True,
     pca_color=0.1,
     protocol="ten-crop",
+    scales=(224, 256, 384, 480, 640),
 )
 
 _CIFAR = Recipe(
