@@ -176,7 +176,7 @@ def _fill(sections: list[_Section], layers: Sequence[Layer], depth: int, *, fold
     for _, group in groupby(units, key=lambda unit: _mark(unit, depth + 1)):
         alike = list(group)
         first, last = alike[0][0], alike[-1][0]
-        if len(_path(first, depth + 2)) == depth + 1:  # layers, not blocks
+        if len(alike[0]) == 1 or len(_path(first, depth + 2)) == depth + 1:  # not blocks of layers
             heading = ".".join(_path(first, depth))
             if not sections or sections[-1].heading != heading:
                 sections.append(_Section(heading, []))
