@@ -35,7 +35,8 @@ Departures from the paper, and what it leaves open:
     1. Table 1 prints 2.7K parameters for conv1, which has 9,472; its column agrees with its own
        rows to 10 % only, and says nothing of biases. Ours has one a map.
     2. Where the two normalisations stand rests on memory; their constants are AlexNet's.
-    3. Initial weights are not given; ours are Glorot's, biases 0.
+    3. Initial weights are not given; ours are normal by the fan-in, as He et al. 2015 have them,
+       biases 0. From Glorot's, twelve photographs taught the network nothing in 90 steps.
     4. The average is taken over the whole map, 7x7 at the paper's size, so that evaluation
        reads images of any size from 32. In training the auxiliary classifiers read 224 only.
     5. Base rate, batch, weight decay and epochs are not given; the recipe's are ours. The
@@ -56,7 +57,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from striate.layers import Dropout, WithAuxiliary
+from striate.layers import Dropout, WithAuxiliary, normal_by_fan_in
 from striate.normalization import LocalResponseNorm
 from striate.recipes import Recipe
 
@@ -216,12 +217,9 @@ class GoogLeNet(nn.Module):
         self.fc = nn.Linear(1024, num_classes)
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
+                normal_by_fan_in(layer)
                 if torchvision:
                     nn.init.trunc_normal_(layer.weight, std=0.01)
-                else:
-                    nn.init.xavier_uniform_(layer.weight)
-                if layer.bias is not None:
-                    nn.init.zeros_(layer.bias)
 
     def forward(self, images: Tensor) -> Tensor | WithAuxiliary:
         """Score each class; in training, by the auxiliary classifiers too."""
