@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import results_canon
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
 
@@ -108,7 +110,17 @@ rename besides.
 
 def render() -> str:
     """Give the whole page."""
-    return "\n".join(part for part in (HEAD, published(), speed(), kills(), machines()) if part)
+    parts = (
+        HEAD,
+        published(),
+        results_canon.short_runs(read("resnet20_cifar10"), read("pooling"), read("denker1988")),
+        speed(),
+        results_canon.speed(read("canon_speed")),
+        results_canon.counting(read("counting")),
+        kills(),
+        machines(),
+    )
+    return "\n".join(part for part in parts if part)
 
 
 def machines() -> str:

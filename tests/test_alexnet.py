@@ -253,3 +253,6 @@ def test_the_network_of_torchvision_has_its_names_and_counts():
         "classifier.6.weight": (1000, 4096),
     }
     assert sum(p.numel() for p in network.parameters()) == 61_100_840
+    layers = [layer for layer in network.features if isinstance(layer, nn.Conv2d)]
+    steps = [(layer.stride[0], layer.padding[0]) for layer in layers]
+    assert steps == [(4, 2), (1, 2), (1, 1), (1, 1), (1, 1)]

@@ -28,7 +28,8 @@ def shell(command: str, **options) -> subprocess.CompletedProcess:
 
 def test_models_names_every_network_and_every_recipe(capsys):
     text = said(capsys, "models")
-    assert all(re.search(rf"^{name} ", text, re.MULTILINE) for name in NETWORKS)
+    assert all(re.search(rf"^  {name} ", text, re.MULTILINE) for name in NETWORKS)
+    assert all(network.paper.removeprefix("after ") in text for network in NETWORKS.values())
     assert all(name in text for name in RECIPES)
     listed = json.loads(said(capsys, "models", "--json"))
     assert list(listed["networks"]) == list(NETWORKS)

@@ -176,3 +176,28 @@ def test_shared_maps_cannot_be_written():
     for array in (window.first, window.last):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 7
+
+
+@pytest.mark.parametrize("rates", [(1, 2), (2, 1), (1, -1), (0, 1), (2, 0), (3, 3)])
+def test_maps_of_different_rates_unite_index_by_index(rates):
+    def at_rate(rate, kernel):
+        if rate < 0:
+            return pick(inputs(20), 6, start=19, step=rate)
+        return constant(3, 7, 6) if rate == 0 else slide(inputs(20), 6, kernel, rate)
+
+    one, other = at_rate(rates[0], 2), at_rate(rates[1], 3)
+    together = unite(one, other)
+    assert together.first.tolist() == np.minimum(one.first, other.first).tolist()
+    assert together.last.tolist() == np.maximum(one.last, other.last).tolist()
+    assert together.is_regular == (rates == (3, 3))
+
+
+def test_a_regular_map_keeps_one_period_and_knows_every_index():
+    up = slide_transposed(slide(inputs(50), 24, kernel=3, stride=2), 72, kernel=4, stride=3)
+    assert (up.period, up.shift, len(up.known[0])) == (3, 2, 3)
+    assert (len(up.first), up.first[40], up.last[40]) == (
+        72,
+        *(a[0] for a in look_up(up, np.array([40]))),
+    )
+    assert up.center(1) == (up.first[1] + up.last[1]) / 2
+    assert (nothing(5).center(0), inputs(5).center(-2)) == (None, -2)

@@ -41,6 +41,7 @@ EXACT = {
     "dropout": lambda x: F.dropout(x, 0.0) + F.dropout2d(x, training=False),
     "batch norm": lambda x: F.batch_norm(x, half(2), half(2)),
     "instance norm, running": lambda x: F.instance_norm(x, half(2), half(2), use_input_stats=False),
+    "local response": lambda x: F.local_response_norm(x, 2, alpha=0.01, k=2.0),
     "conversions": lambda x: x.to(torch.float64).type_as(x).double().contiguous().to(x),
     "sum": lambda x: x.sum(),
     "sum of channels": lambda x: x.sum(1),

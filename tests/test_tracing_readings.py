@@ -187,7 +187,7 @@ def test_the_u_net_needs_its_92_pixels_and_what_its_grid_adds():
     intervals = result.dependence[0].intervals
     assert before == max(92 + i - first for i, first in enumerate(intervals.first.tolist()))
     assert behind_it == max(last - 92 - i for i, last in enumerate(intervals.last.tolist()))
-    assert (before, behind_it) == (92, 92) or before > 92
+    assert before == 92 + 15
 
 
 @pytest.mark.parametrize(
@@ -201,6 +201,10 @@ def test_the_u_net_needs_its_92_pixels_and_what_its_grid_adds():
         (
             lambda: nn.Sequential(nn.MaxPool2d(3), nn.ConvTranspose2d(2, 2, 3, 3)),
             *((3, 3), ((2, 2), (2, 2))),
+        ),
+        (
+            lambda: Calling(lambda x: (F.max_pool2d(x, 2), F.max_pool2d(x, 3))),
+            *((6, 6), ((1, 0), (0, 0))),  # of nine rows, one is dropped: half of it at each border
         ),
         (lambda: Calling(lambda x: x.flip(3)), (1, 1), ((0, 0), None)),
         (lambda: nn.Sequential(nn.Flatten(), nn.Linear(216, 4)), (1, 1), (None, None)),

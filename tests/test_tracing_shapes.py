@@ -15,6 +15,7 @@ EXACT = {
     "flatten a number": lambda x: x.sum().flatten(),
     "view of the same": lambda x: x.view(1, 2, 5, 7),
     "reshape": lambda x: x.reshape(-1, 5, 7),
+    "like another": lambda x: x.view_as(x.clone()) + x.unsqueeze(0).reshape_as(x),
     "ones added and taken": lambda x: x.reshape(2, 1, 5, 1, 7, 1).reshape(2, 5, 7),
     "unflatten channels": lambda x: x.unflatten(1, (2, 1)),
     "squeeze": lambda x: x[:, :1].squeeze(1),

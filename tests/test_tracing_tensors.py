@@ -187,6 +187,15 @@ def test_a_layer_of_many_functions_reads_only_what_comes_from_outside():
     assert edges(Whole()) == {"relu": ["input"], "gated": ["input", "relu"], "add": ["gated"]}
 
 
+def test_what_gives_its_shape_alone_is_not_read():
+    assert edges(Calling(lambda x: x.tanh().view_as(x.relu()).type_as(x))) == {
+        "tanh": ["input"],
+        "relu": ["input"],
+        "view_as": ["tanh"],
+        "type_as": ["view_as"],
+    }
+
+
 def test_constants_are_not_read():
     assert edges(Calling(lambda x: torch.zeros(7) + torch.ones(5, 7) * x)) == {
         "mul": ["input"],

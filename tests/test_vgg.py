@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from striate.layers import Dropout
-from striate.models import build
+from striate.models import build, find_recipe
 from striate.normalization import LocalResponseNorm
 from striate.tracing import trace
 
@@ -189,3 +189,8 @@ def test_other_sizes_are_refused_with_the_remedy():
     assert network.to_dense()(images).shape == (1, 1000)
     with pytest.raises(ValueError, match=r"224x224 or more, not \(1, 3, 223, 300\)"):
         network.to_dense()(torch.zeros(1, 3, 223, 300, device="meta"))
+
+
+def test_the_recipe_standardises_its_input():
+    # At the scale of bytes Glorot's weights diverge at the paper's rate.
+    assert find_recipe("vgg16").input_range is None

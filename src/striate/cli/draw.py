@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from striate.cli.options import Input, built_network
+from striate.cli.networks import NETWORK_HELP, Input, typed_network
 from striate.errors import UsageError
 
 
 def draw(
-    network: Annotated[str, typer.Argument(help="Name of a network, or a run folder.")],
+    network: Annotated[str, typer.Argument(help=NETWORK_HELP)],
     out: Annotated[Path, typer.Option("-o", "--out", help="Write FILE.svg.")],
     input_shape: Input = None,
     style: Annotated[
@@ -28,12 +28,7 @@ def draw(
         raise UsageError(f"{out.parent} is not a folder; make it first, or write elsewhere")
     from striate.drawing import draw as draw_trace
     from striate.files import write_file
-    from striate.tracing import trace
 
-    built, shape, name = built_network(network, input_shape)
-    try:
-        traced = trace(built, shape)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    write_file(out, draw_trace(traced, name, style=style, theme=theme))
-    print(f"{name} drawn in {out}", file=sys.stderr)
+    typed = typed_network(network, input_shape)
+    write_file(out, draw_trace(typed.trace(), typed.name, style=style, theme=theme))
+    print(f"{typed.name} drawn in {out}", file=sys.stderr)

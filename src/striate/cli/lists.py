@@ -1,15 +1,17 @@
 """`striate models`, `datasets` and `describe`: what there is, and what it counts."""
 
 import json
+import textwrap
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from striate.cli.options import Input, Json, built_network, print_rich, print_table
+from striate.cli.networks import NETWORK_HELP, Input, typed_network
+from striate.cli.options import Json, print_rich, print_table
 from striate.datasets import DATASETS
 from striate.errors import UsageError
-from striate.models import NETWORKS, RECIPES
+from striate.models import NETWORKS, RECIPES, networks_by_paper
 from striate.published_weights import PUBLISHED
 
 
@@ -30,13 +32,18 @@ def models(as_json: Json = False) -> None:
         listed = {"networks": networks, "recipes": sorted(RECIPES), "weights": weights}
         print(json.dumps(listed, indent=1))
         return
-    rows = [
-        (name, "×".join(map(str, network.input_shape)), network.paper, network.title)
-        for name, network in NETWORKS.items()
-    ]
-    print_table(("network", "input", "paper", "what it is"), rows)
+    rows: list[tuple[str, str, str]] = []
+    for paper, names in networks_by_paper().items():
+        rows.append((paper, "", ""))
+        for name in names:
+            network = NETWORKS[name]
+            rows.append((f"  {name}", "×".join(map(str, network.input_shape)), network.title))
+    print_table(("network", "input", "what it is"), rows)
     others = ", ".join(sorted(RECIPES.keys() - {network.recipe for network in NETWORKS.values()}))
-    print(f"\nrecipes (--recipe NAME): each network's own, by its name, and {others}")
+    print("\nrecipes (--recipe NAME): each network's own, by its name, and")
+    print(
+        textwrap.fill(others, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+    )
     print()
     files = [(name, entry.file) for name, entry in PUBLISHED.items()]
     print_table(("weights (--weights NAME)", "torchvision's file"), files)
@@ -72,20 +79,33 @@ def datasets(as_json: Json = False) -> None:
 
 
 def describe(
-    network: Annotated[str, typer.Argument(help="Name of a network, or a run folder.")],
+    network: Annotated[str, typer.Argument(help=NETWORK_HELP)],
     input_shape: Input = None,
     as_json: Json = False,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print a Markdown table of every layer.")
+    ] = False,
+    unfolded: Annotated[
+        bool, typer.Option("--all", help="Show every block, those alike too.")
+    ] = False,
+    sizes: Annotated[
+        int | None,
+        typer.Option("--sizes", min=1, metavar="MOST", help="Try all input sides up to MOST."),
+    ] = None,
 ) -> None:
     """Count a network layer by layer: parameters, connections, multiply-adds, receptive fields."""
-    from striate.describing import describe_table
-    from striate.tracing import trace
+    from striate.describing import Description, to_markdown
+    from striate.tracing.sizes import legal_sizes
 
-    built, shape, name = built_network(network, input_shape)
-    try:
-        traced = trace(built, shape)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    if as_json and as_markdown:
+        raise UsageError("--json and --markdown are two answers; ask for one")
+    typed = typed_network(network, input_shape)
+    trace = typed.trace()
+    legal = legal_sizes(typed.network, typed.input_shape, most=sizes) if sizes else None
     if as_json:
-        print(json.dumps({"network": name, **traced.to_dict()}, indent=1))
+        told = {} if legal is None else {"input_sizes": legal.to_dict()}
+        print(json.dumps({"network": typed.name, **trace.to_dict(), **told}, indent=1))
+    elif as_markdown:
+        print(to_markdown(trace, sizes=legal))
     else:
-        print_rich(describe_table(traced, name))
+        print_rich(Description(trace, typed.name, not unfolded, legal))

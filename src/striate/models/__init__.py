@@ -57,42 +57,42 @@ _AFTER_HE = "after He et al. 2015"
 NETWORKS: dict[str, Network] = {
     "lecun1989": Network(
         *("lecun1989", "LeCun1989", (1, 16, 16), 10, "LeCun et al. 1989"),
-        title="the first network trained end to end on zip codes",
+        title="the first trained end to end on digits",
         recipe="lecun1989",
     ),
     "lecun1989_relu": Network(
         *("lecun1989", "LeCun1989ReLU", (1, 28, 28), 10, "after LeCun et al. 1989"),
-        title="the network of 1989 as one would write it today: ReLU, batch norm, wider",
+        title="not the paper's: ReLU, batch norm, wider",
         recipe="lecun1989_relu",
     ),
     "dense1989": Network(
         *("lecun1989", "Dense1989", (1, 16, 16), 10, "LeCun et al. 1989"),
-        title="its fully connected rival, 256-40-10",
+        title="fully connected rival, 256-40-10",
         recipe="dense1989",
     ),
     "lecun1990": Network(
         *("lecun1990", "LeCun1990", (1, 28, 28), 10, "LeCun et al. 1990"),
-        title="98,442 connections, 2,578 parameters; later called LeNet-1",
+        title="smaller still; later called LeNet-1",
         recipe="lecun1990",
     ),
     "lenet5": Network(
         *("lenet5", "LeNet5", (1, 32, 32), 10, "LeCun et al. 1998"),
-        title="340,908 connections, 60,000 parameters, RBF output",
+        title="Table I and RBF output",
         recipe="lenet5",
     ),
     "lenet5_relu": Network(
         *("lenet5", "LeNet5ReLU", (1, 32, 32), 10, "after LeCun et al. 1998"),
-        title="LeNet-5 as people write it today: ReLU, max pooling, linear output",
+        title="not the paper's: ReLU, max pooling",
         recipe="lenet5_relu",
     ),
     "dense300": Network(
         *("lenet5", "Dense1998", (1, 28, 28), 10, "LeCun et al. 1998"),
-        title="fully connected rival of LeNet-5, 28x28-300-10",
+        title="fully connected rival, 28x28-300-10",
         recipe="dense300",
     ),
     "dense300_100": Network(
         *("lenet5", "Dense1998", (1, 28, 28), 10, "LeCun et al. 1998"),
-        title="fully connected rival of LeNet-5, 28x28-300-100-10",
+        title="fully connected rival, 28x28-300-100-10",
         recipe="dense300_100",
         options=(("hidden", (300, 100)),),
     ),
@@ -241,6 +241,14 @@ RECIPES: dict[str, str] = {
     "scherer_mnist-online": "scherer2010",
     "allcnn_c-cifar10-augmented": "allcnn",
 }
+
+
+def networks_by_paper() -> dict[str, list[str]]:
+    """Group the networks' names by paper; what came after a paper stands with it."""
+    papers: dict[str, list[str]] = {}
+    for name, network in NETWORKS.items():
+        papers.setdefault(network.paper.removeprefix("after "), []).append(name)
+    return papers
 
 
 def find_network(name: str) -> Network:

@@ -41,6 +41,8 @@ Departures from the paper, and what it leaves open:
     5. Base rate, batch, weight decay and epochs are not given; the recipe's are ours. The
        learning rate falls by 4 % every 8 epochs and the weights are averaged, as in the paper;
        the decay of that average is ours, and photometric distortions are left out.
+    6. Input: each colour is standardised by the mean and deviation of the training images. The
+       paper, as we remember it, takes off the mean and does not divide.
 
 ``googlenet_torchvision`` is torchvision's, whose weights are what people have: batch
 normalisation in place of biases and of response normalisation, 3x3 where the paper has 5x5, a
@@ -264,7 +266,6 @@ _PUBLISHED = Recipe(
     milestones={epoch: round(0.96 ** (epoch // 8), 6) for epoch in range(8, 240, 8)},
     ema=0.9999,
     image_size=256,
-    input_range=(-115, 140),
     crop="area",
     flip=True,
     protocol="144-crop",

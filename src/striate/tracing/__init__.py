@@ -140,6 +140,19 @@ class Trace:
         }
 
 
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Let the garbage collector rest: all that a trace makes is kept to its end."""
+    resting = not gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if not resting:
+            gc.enable()
+
+
+@_without_collecting()
 def trace(network: nn.Module, input_shape: Sequence[int]) -> Trace:
     """Follow one example of a shape through a network, without computing a number.
 
@@ -174,7 +187,6 @@ def trace(network: nn.Module, input_shape: Sequence[int]) -> Trace:
     x = recorder.knowledge.tensor(image, -1).tensor
     recorder.independent = tuple(Dependence(None, nothing()) for _ in image.axes or ())
     with (
-        _without_collecting(),
         _left_as_it_was(modules),
         torch.random.fork_rng(devices=[]),
         torch.no_grad(),
@@ -279,18 +291,6 @@ def _left_as_it_was(modules: Sequence[tuple[str, nn.Module]]) -> Iterator[None]:
             for container, content in dicts:
                 container.clear()
                 container.update(content)
-
-
-@contextmanager
-def _without_collecting() -> Iterator[None]:
-    """Let the garbage collector rest: all that a trace makes is kept to its end."""
-    resting = not gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if not resting:
-            gc.enable()
 
 
 @contextmanager

@@ -28,6 +28,7 @@ class Call(NamedTuple):
         kwargs: As the network gave them.
         given: The tensors among them that depend on the input.
         constants: The other tensors among them.
+        weighs: Whether the constants matter for more than the scale of the result.
     """
 
     func: Function
@@ -35,6 +36,7 @@ class Call(NamedTuple):
     kwargs: dict[str, Any]
     given: list[Record]
     constants: list[Tensor]
+    weighs: bool = True
 
 
 class Knowledge:
@@ -65,12 +67,18 @@ class Knowledge:
         return self._constant(tensor) if record is None else record.value
 
     def _constant(self, tensor: Tensor) -> Value:
-        key = id(tensor)
-        origins = self._origins.get(key)
+        origins = self._origins.get(id(tensor))
         if origins is None:
-            origins = self._origins[key] = (tensor,) if isinstance(tensor, nn.Parameter) else ()
-            self.hidden.append(tensor)
-        return Value(tuple(tensor.shape), tensor.dtype, None, bool(origins), key in self._uniform)
+            origins = self._origin(tensor)
+        is_uniform = id(tensor) in self._uniform
+        return Value(tuple(tensor.shape), tensor.dtype, None, bool(origins), is_uniform)
+
+    def _origin(self, tensor: Tensor) -> tuple[nn.Parameter, ...]:
+        """Note a constant that was not there before the network ran; it is kept, with its id."""
+        self.hidden.append(tensor)
+        origins = (tensor,) if isinstance(tensor, nn.Parameter) else ()
+        self._origins[id(tensor)] = origins
+        return origins
 
     def tensor(self, value: Value, layer: int, storage: Storage | None = None) -> Record:
         """Make a tensor that a layer gives, in new memory or in some that is there."""
@@ -100,20 +108,23 @@ class Knowledge:
         values: list[Any] = []
         known = self.records
         for item in items:
-            if item is None or type(item) in (int, bool, float):
+            kind = type(item)
+            if item is None or kind is int or kind is bool or kind is float:
                 values.append(item)
             elif isinstance(item, Tensor):
                 record = known.get(id(item))
                 if record is None:
                     call.constants.append(item)
-                    values.append(self._constant(item))
+                    values.append(self._constant(item) if call.weighs else None)
                 else:
                     call.given.append(record)
                     values.append(record.value)
+            elif kind is tuple and len(item) == 2 and type(item[0]) is type(item[1]) is int:
+                values.append(item)  # a stride, a padding
             elif isinstance(item, tuple | list):
                 read = self.read(item, call)
-                values.append(type(item)(read) if type(item) in (tuple, list) else item)
-            elif type(item) is dict:
+                values.append(kind(read) if kind in (tuple, list) else item)
+            elif kind is dict:
                 values.append(dict(zip(item, self.read(item.values(), call), strict=True)))
             else:
                 values.append(item)
@@ -152,8 +163,12 @@ class Knowledge:
         return result
 
     def sources(self, constants: Iterable[Tensor]) -> list[nn.Parameter]:
-        """Name the parameters that constants, once read, come from; repeats may be."""
-        return [parameter for tensor in constants for parameter in self._origins[id(tensor)]]
+        """Name the parameters that constants come from; repeats may be."""
+        found: list[nn.Parameter] = []
+        for tensor in constants:
+            origins = self._origins.get(id(tensor))
+            found += self._origin(tensor) if origins is None else origins
+        return found
 
     def undo_writes(self) -> None:
         """Give tensors that the network wrote into, its buffers say, their old values."""

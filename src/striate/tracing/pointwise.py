@@ -232,3 +232,5 @@ def _table() -> tuple[dict[Callable[..., Any], Rule], frozenset[Callable[..., An
 
 
 POINTWISE, IN_PLACE = _table()
+# Their weights scale and no more: the rules do not look at them.
+UNWEIGHED = frozenset([F.batch_norm, F.instance_norm, F.group_norm])

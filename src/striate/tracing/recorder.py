@@ -1,6 +1,5 @@
 """The recorder of a trace: it answers torch functions by rules, and attributes them to layers."""
 
-import inspect
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from striate.errors import UsageError
 from striate.tracing.keeping import KEEPS, Keeping, keep_everything
 from striate.tracing.knowledge import Call, Knowledge
 from striate.tracing.layers import Layer
+from striate.tracing.pointwise import UNWEIGHED
 from striate.tracing.tensors import (
     LIKE_THE_SECOND,
     NEW_CONSTANTS,
@@ -26,7 +26,17 @@ from striate.tracing.tensors import (
     tensors_in,
     writes,
 )
-from striate.tracing.values import Dependence, Outcome, Rule, Value, Window, lays_out, moved, united
+from striate.tracing.values import (
+    Dependence,
+    Outcome,
+    Rule,
+    Value,
+    Window,
+    asked,
+    lays_out,
+    moved,
+    united,
+)
 
 
 class _Leaf:
@@ -60,6 +70,7 @@ class _Traits(NamedTuple):
     is_view: bool
     is_written: bool
     is_like_the_second: bool
+    weighs: bool
 
 
 class Recorder(TorchFunctionMode):
@@ -141,14 +152,17 @@ class Recorder(TorchFunctionMode):
         self._path.pop()
         self._leaf = None
         known = self.knowledge.records
-        records = [known[id(tensor)] for tensor in tensors_in([output]) if id(tensor) in known]
+        tensors = [output] if isinstance(output, Tensor) else tensors_in([output])
+        records = [known[id(tensor)] for tensor in tensors if id(tensor) in known]
         if not records:  # no layer, so whatever it kept elsewhere was made by those before
             for record in leaf.made:
                 record.makers = tuple(leaf.inputs)
             return output
         position = len(self.layers)
-        if any(position not in record.makers for record in records):
-            output = mapped(output, lambda tensor: self._passed_on(tensor, leaf))
+        for record in records:
+            if position not in record.makers:
+                output = mapped(output, lambda tensor: self._passed_on(tensor, leaf))
+                break
         if leaf.counts is not None:
             leaf.connections, leaf.multiply_adds = leaf.counts(records[0].value.shape)
         self._close(
@@ -228,9 +242,9 @@ class Recorder(TorchFunctionMode):
         if func in QUESTIONS:
             return func(*args, **kwargs)
         traits = self._traits.get(func) or self._look_up(func)
-        call = Call(func, args, kwargs, [], [])
-        values = self.knowledge.read(args, call)
-        options = dict(zip(kwargs, self.knowledge.read(kwargs.values(), call), strict=True))
+        call, read_in = Call(func, args, kwargs, [], [], traits.weighs), self.knowledge.read
+        values = read_in(args, call)
+        options = dict(zip(kwargs, read_in(kwargs.values(), call), strict=True)) if kwargs else {}
         if traits.is_like_the_second:
             del call.given[1:]
         if traits.is_constant or not call.given:
@@ -241,7 +255,7 @@ class Recorder(TorchFunctionMode):
         name = self._under_path(kind) if leaf is None else leaf.name
         read = dict.fromkeys([maker for record in call.given for maker in record.makers])
         try:
-            outcome = _outcome(traits.rule, values, options)
+            outcome = asked(traits.rule, values, options)
             if outcome is None:
                 result, records = self._by_torch(call)
             else:
@@ -285,6 +299,7 @@ class Recorder(TorchFunctionMode):
             is_view=func in VIEWS,
             is_written=func in self._in_place,
             is_like_the_second=func in LIKE_THE_SECOND,
+            weighs=func not in UNWEIGHED,
         )
         return traits
 
@@ -346,10 +361,10 @@ class Recorder(TorchFunctionMode):
     ) -> None:
         """Note what autograd keeps, and what treats the places of the input differently."""
         given, func = call.given, call.func
-        goes_back = trains = bool(call.constants) and any(
-            parameter.requires_grad for parameter in self.knowledge.sources(call.constants)
-        )
-        laid_out = False
+        trains = laid_out = False
+        for parameter in self.knowledge.sources(call.constants) if call.constants else ():
+            trains = trains or parameter.requires_grad
+        goes_back = trains
         for record in given:
             goes_back = goes_back or record.trains
             laid_out = laid_out or record.is_laid_out
@@ -383,17 +398,3 @@ class Recorder(TorchFunctionMode):
             seen = Value(tuple(result.shape), result.dtype, moved(value, places))
             self.knowledge.know(result, seen, record.makers, record.storage).is_view_of(record)
         return result
-
-
-def _outcome(rule: Rule | None, values: list[Any], options: dict[str, Any]) -> Outcome | None:
-    """Ask a rule; None where there is none, or it does not know these arguments."""
-    if rule is None or "out" in options:
-        return None
-    try:
-        return rule(*values, **options)
-    except TypeError:
-        try:
-            inspect.signature(rule).bind(*values, **options)
-        except TypeError:
-            return None  # the function is called in a form that its rule does not know
-        raise

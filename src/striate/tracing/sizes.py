@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -26,6 +26,10 @@ class LegalSizes(NamedTuple):
     most: int
     accepted: tuple[int, ...]
     whole: tuple[int, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give everything as JSON takes it."""
+        return {**self._asdict(), "rule": str(self)}
 
     def __str__(self) -> str:
         """Say what the sides have in common; beyond ``most`` that is a continuation."""

@@ -1,5 +1,6 @@
 """What the trace knows of a tensor without its numbers, and what rules on functions answer."""
 
+import inspect
 from collections.abc import Callable, Container, Iterable, Sequence
 from functools import reduce
 from typing import Any, NamedTuple
@@ -89,7 +90,10 @@ def moved(value: Value, moves: dict[int, int]) -> tuple[Dependence, ...]:
 def mixed(value: Value, axes: Container[int | None]) -> tuple[Dependence, ...]:
     """Mix all indices of some axes, which stay in place."""
     old = value.axes or ()
-    if not any(axis in axes for axis, _ in old):
+    for axis, _ in old:
+        if axis in axes:
+            break
+    else:
         return old
     return tuple(
         [Dependence(None, hull(one.intervals)) if one.axis in axes else one for one in old]
@@ -219,3 +223,17 @@ def lays_out(before: Value, after: Value) -> bool:
         old.axis is not None and before.shape[old.axis] > 1 and new.axis is None
         for old, new in axes
     )
+
+
+def asked(rule: Rule | None, values: list[Any], options: dict[str, Any]) -> Outcome | None:
+    """Ask a rule; None where there is none, or it does not know these arguments."""
+    if rule is None or "out" in options:
+        return None
+    try:
+        return rule(*values, **options)
+    except TypeError:
+        try:
+            inspect.signature(rule).bind(*values, **options)
+        except TypeError:
+            return None  # the function is called in a form that its rule does not know
+        raise

@@ -1,0 +1,101 @@
+"""The study on small sets: choices from training images only, the figures of a plain count."""
+
+import pytest
+import torch
+
+from striate.datasets import load
+from striate.errors import DataError, UsageError
+from striate.randomness import order
+from striate.studies.classifiers import KINDS, NearestNeighbours
+from striate.studies.denker1988_study import bitmaps, measure, study
+
+
+@pytest.fixture(scope="module")
+def result():
+    return study("digits", sizes=(300, 5000))
+
+
+def test_the_study_holds_three_classifiers_on_two_inputs(result):
+    assert (result["train_images"], result["test_images"]) == (1_497, 300)
+    assert set(result["inputs"]) == {"features", "bitmaps"}
+    for answers in result["inputs"].values():
+        assert list(answers) == ["nearest neighbours", "Parzen windows", "network"]
+        for answer in answers.values():
+            assert answer["error_rate"] == pytest.approx(answer["test_errors"] / 300)
+            assert 0 < answer["error_rate"] < 0.25
+            on_test = answer["tuned_on_test"]
+            assert on_test["error_rate"] is None or on_test["error_rate"] <= 0.01
+    assert [row["train_images"] for row in result["sizes"]] == [300, 1_497]
+    for kind in KINDS:
+        whole = result["inputs"]["features"][kind.name]["error_rate"]
+        assert result["sizes"][-1][kind.name] == whole < result["sizes"][0][kind.name]
+
+
+def test_bitmaps_have_256_bits_and_nearest_neighbours_the_errors_of_a_loop(result):
+    parts = load("digits").parts
+    images = torch.cat([parts["train"].images, parts["validation"].images])[:, 0] / 16
+    targets = torch.cat([parts["train"].targets, parts["validation"].targets])
+    train, test = bitmaps(images), bitmaps(parts["test"].images[:, 0] / 16)
+    assert test.shape == (300, 256)
+    assert set(test.unique().tolist()) == {0.0, 1.0}
+    answer = result["inputs"]["bitmaps"]["nearest neighbours"]
+    scores = NearestNeighbours(answer["choice"]).fit(train, targets).scores(test)
+    assert answer["test_errors"] == int((scores.argmax(1) != parts["test"].targets).sum())
+
+
+def test_test_images_decide_neither_the_choice_nor_the_held_out_threshold():
+    generator = torch.Generator().manual_seed(2)
+    targets = torch.arange(120) % 3
+    features = torch.randn(120, 4, generator=generator) + 2 * torch.eye(4)[targets]
+    for kind in KINDS:
+        plain = measure(kind, (features, targets), (features[:40], targets[:40]), seed=1)
+        wrong = (targets[:40] + 1) % 3
+        swapped = measure(kind, (features, targets), (features[:40], wrong), seed=1)
+        assert swapped["choice"] == plain["choice"]
+        assert swapped["held_out_error_rate"] == plain["held_out_error_rate"]
+        kept = [answer["tuned_on_held_out"]["rejected"] for answer in (plain, swapped)]
+        assert kept[0] == kept[1]
+        assert swapped["error_rate"] > plain["error_rate"]
+
+
+def test_the_choice_is_the_best_on_the_held_out_fifth():
+    generator = torch.Generator().manual_seed(9)
+    targets = torch.arange(200) % 2
+    features = torch.randn(200, 3, generator=generator) + 0.8 * targets[:, None]
+    kind = KINDS[0]
+    shuffled = order(4, 0, 200)
+    errors = {}
+    for k in kind.choices:
+        scores = (
+            NearestNeighbours(int(k))
+            .fit(features[shuffled[40:]], targets[shuffled[40:]])
+            .scores(features[shuffled[:40]])
+        )
+        errors[k] = float((scores.argmax(1) != targets[shuffled[:40]]).double().mean())
+    answer = measure(kind, (features, targets), (features, targets), seed=4)
+    assert answer["choice"] == min(errors, key=errors.__getitem__)
+    assert answer["held_out_error_rate"] == pytest.approx(min(errors.values()), abs=1e-6)
+
+
+def test_what_cannot_be_studied_is_refused(small_set, tmp_path):
+    with pytest.raises(UsageError, match="a training size is 7; the least is 50"):
+        study("digits", sizes=(7,))
+    with pytest.raises(UsageError, match="no data set is called 'usp'"):
+        study("usp")
+
+
+def test_colour_and_too_few_images_are_refused(monkeypatch):
+    from striate.datasets.sets import ImageSet, Part
+    from striate.studies import denker1988_study
+
+    def give(channels, count):
+        part = Part(torch.zeros(count, channels, 8, 8), torch.arange(count) % 2)
+        found = ImageSet("a", ("no", "yes"), (0, 1), {"train": part, "test": part}, "here")
+        monkeypatch.setattr(denker1988_study.datasets, "load", lambda *_, **__: found)
+
+    give(3, 60)
+    with pytest.raises(DataError, match="images of 3 channels; needed are grey digits"):
+        study("a")
+    give(1, 49)
+    with pytest.raises(DataError, match="a has 49 training images; needed are 50 or more"):
+        study("a")
