@@ -89,18 +89,19 @@ def test_a_block_in_which_all_read_all_is_summed_up_however_small_the_network():
 
 
 def test_blocks_of_the_same_layers_wired_otherwise_are_not_folded():
-    class Around(nn.Module):  # the first convolution is passed by, or the second
-        def __init__(self, first):
+    class Around(nn.Module):  # the second convolution is passed by, or the third
+        def __init__(self, second):
             super().__init__()
-            self.first = first
-            self.one, self.two = (nn.Conv1d(2, 2, 3, padding=1) for _ in range(2))
+            self.second = second
+            self.layers = nn.ModuleList(nn.Conv1d(2, 2, 3, padding=1) for _ in range(3))
 
         def forward(self, x):
-            middle = self.one(x)
-            return self.two(middle) + (x if self.first else middle)
+            a = self.layers[0](x)
+            b = self.layers[1](a)
+            return x + ((a if self.second else b) + self.layers[2](b))
 
     def times(pattern):
-        network = nn.Sequential(nn.Conv1d(1, 2, 1), *(Around(first) for first in pattern))
+        network = nn.Sequential(nn.Conv1d(1, 2, 1), *(Around(second) for second in pattern))
         return [fold.times for fold in folded(steps(trace(network, (1, 9))))]
 
     assert times([True] * 30) == [1, 1, 30]

@@ -51,13 +51,15 @@ def test_a_chain_with_a_skip_beside_it_is_straight():
     assert chain[0][1] >= 60 + 18
 
 
-def test_four_branches_stand_side_by_side_and_none_bends():
+@pytest.mark.parametrize("wide", [5, 6, 7, None])
+def test_four_branches_stand_side_by_side_evenly_and_none_bends(wide):
     inputs = {1: [0], 2: [0], 3: [0], 4: [0], 5: [2], 6: [3], 7: [4], 8: [1, 5, 6, 7]}
-    found = lay_out(inputs, dict.fromkeys(inputs, 90) | {5: 110, 8: 130}, gap=18)
+    found = lay_out(inputs, dict.fromkeys(inputs, 90) | {wide or 5: 110, 8: 130}, gap=18)
     assert [found.centers[i] for i in (2, 3, 4)] == [found.centers[i] for i in (5, 6, 7)]
-    assert sorted(found.centers[i] for i in (1, 2, 3, 4)) == [
-        found.centers[i] for i in (1, 2, 3, 4)
-    ]
+    places = [found.centers[i] for i in (1, 2, 3, 4)]
+    assert places == sorted(places)
+    assert places[0] + places[3] == pytest.approx(0, abs=15)  # as far to the left as to the right
+    assert {x for _, x in found.lanes[1, 8]} == {places[0]}
     assert found.centers[8] == pytest.approx(0, abs=0.2)
 
 

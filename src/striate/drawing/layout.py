@@ -95,8 +95,10 @@ class _Graph:
             self.chains[source, box] = chain
         self.width = {n: _LANE if n[1] >= 0 else widths[n[0]] for r in self.ranks for n in r}
         self.exit = (max(inputs), -1)
-        for chain in self._unbranched():  # as wide all along, so that it can be straight
+        self.pulls = {node: _PULL_OF_A_LANE if node[1] >= 0 else 1.0 for node in self.neighbours}
+        for chain in self._unbranched():  # as wide and as strong all along: so it can be straight
             self.width.update(dict.fromkeys(chain, max(self.width[node] for node in chain)))
+            self.pulls.update(dict.fromkeys(chain, max(self.pulls[node] for node in chain)))
         self.place = dict.fromkeys(self.neighbours, 0.0)
         for rank in self.ranks:
             self._number(rank)
@@ -126,11 +128,11 @@ class _Graph:
             wishes, weights = [], []
             for node in rank:
                 above, below = self.neighbours[node]
-                pulls = [(self.place[n], self._pull(n)) for n in (*above, *below)]
+                pulls = [(self.place[n], self.pulls[n]) for n in (*above, *below)]
                 total = sum(pull for _, pull in pulls)
                 wish = sum(place * pull for place, pull in pulls) / total if total else 0.0
                 wishes.append(0.0 if node == self.exit else wish)
-                weights.append(_PULL_OF_AN_END if node == self.exit else self._pull(node))
+                weights.append(_PULL_OF_AN_END if node == self.exit else self.pulls[node])
             room = [(self.width[a] + self.width[b]) / 2 + gap for a, b in pairwise(rank)]
             for node, place in zip(rank, fit(wishes, weights, room), strict=True):
                 self.place[node] = place
@@ -171,9 +173,6 @@ class _Graph:
 
     def _is_only_reader(self, node: Node) -> bool:
         return len(self.neighbours[node][1]) == 1
-
-    def _pull(self, node: Node) -> float:
-        return _PULL_OF_A_LANE if node[1] >= 0 else 1.0
 
 
 def fit(wishes: Sequence[float], weights: Sequence[float], room: Sequence[float]) -> list[float]:
