@@ -1,5 +1,8 @@
 """The study on small sets: choices from training images only, the figures of a plain count."""
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -99,3 +102,25 @@ def test_colour_and_too_few_images_are_refused(monkeypatch):
     give(1, 49)
     with pytest.raises(DataError, match="a has 49 training images; needed are 50 or more"):
         study("a")
+
+
+def test_the_page_shows_the_figures_of_the_result_file():
+    docs = Path(__file__).parents[1] / "docs"
+    kept = json.loads((docs / "results" / "denker1988.json").read_text("utf-8"))
+    page = (docs / "denker1988.md").read_text("utf-8")
+
+    def figure(values, decimals):
+        return f"{values['mean']:.{decimals}f} ± {values['deviation']:.{decimals}f}"
+
+    for given, answers in kept["inputs"].items():
+        for name, answer in answers.items():
+            cells = (
+                *(given, name, figure(answer["error_percent"], 2)),
+                figure(answer["rejected_percent_tuned_on_test"], 1),
+                f"{figure(answer['rejected_percent_tuned_on_held_out'], 1)}, "
+                f"{figure(answer['error_percent_tuned_on_held_out'], 1)}",
+            )
+            assert f"| {' | '.join(cells)} |" in page
+    for row in kept["error_percent_by_training_images"]:
+        cells = (f"{row['train_images']:,}", *(figure(row[kind.name], 2) for kind in KINDS))
+        assert f"| {' | '.join(cells)} |" in page

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from striate.losses import CrossEntropy, MaximumAPosteriori, SquaredError
+from striate.losses import CrossEntropy, MaximumAPosteriori, OneSided, SquaredError
 
 LOGITS = torch.tensor([[1.0, -2.0, 0.5], [-3.0, 0.0, 4.0]])
 TARGETS = torch.tensor([0, 1])
@@ -48,3 +48,15 @@ def test_label_smoothing_mixes_in_the_mean_over_classes():
     plain = -log_p[[0, 1], TARGETS].mean()
     expected = 0.8 * plain - 0.2 * log_p.mean()
     assert torch.allclose(CrossEntropy(0.2)(LOGITS, TARGETS), expected)
+
+
+def test_one_sided_error_is_that_of_a_loop_and_right_answers_beyond_the_target_cost_nothing():
+    logits = torch.tensor([[1.5, -0.5, -3.0], [0.2, 0.4, -1.0]])
+    targets = torch.tensor([0, 2])
+    total = 0.0
+    for row, target in zip(logits.tolist(), targets.tolist(), strict=True):
+        for one, y in enumerate(row):
+            t = 1 if one == target else -1
+            total += max(0.0, 1 - t * y) ** 2
+    assert OneSided()(logits, targets).item() == pytest.approx(total / 2)
+    assert OneSided()(torch.tensor([[1.0, -7.0, -1.0]]), torch.tensor([0])).item() == 0

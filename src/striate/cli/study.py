@@ -12,10 +12,10 @@ from striate.errors import UsageError, did_you_mean
 from striate.studies import STUDIES
 
 _READING = """\
-What compares with the paper: which classifier is ahead, and whether features or
-bitmaps are. The figures themselves do not: other digits, and the templates are ours.
-Sets like USPS come scaled and grey (USPS also deslanted), which makes bitmaps better
-than those of the paper's digits, which were binary and of every size."""
+What compares with the paper: which classifier is ahead, and whether features
+or bitmaps are. The figures themselves do not: other digits, our own templates.
+Sets like USPS come scaled and grey (USPS deslanted too), so that bitmaps are
+better than the paper's, whose digits were binary and of every size."""
 
 
 def study(
@@ -96,9 +96,8 @@ def _report(result: dict[str, Any]) -> None:
         )
     )
     print_table(("input", "classifier", "error", "A", "B"), rows)
-    print(
-        "A: rejected for 1 % error, threshold tuned on the test part (the group's way in\n   1990; the paper of 1988 does not say)"
-    )
+    print("A: rejected for 1 % error, threshold tuned on the test part, as the")
+    print("   group did in 1990; the paper of 1988 does not say")
     print("B: threshold for 1 % error on held-out training images, and what it gave")
     inputs = result["inputs"]
     ratios = [
@@ -106,7 +105,7 @@ def _report(result: dict[str, Any]) -> None:
         for name, answer in inputs["features"].items()
         if answer["error_rate"]
     ]
-    print(f"\nErrors on bitmaps ÷ on features: {', '.join(ratios)}")
+    print(f"\nErrors on bitmaps ÷ errors on features:\n{', '.join(ratios)}")
     times = paper["times_more_errors_on_bitmaps"]
     print(f"The paper: at least {times} for all three; below 1, bitmaps are the better input")
     names = list(inputs["features"])

@@ -48,7 +48,7 @@ from striate.models.denker1988_templates import (
 WIDTH, HEIGHT = 20, 32
 BLOCKS_WIDE, BLOCKS_HIGH = 3, 5
 NUM_FEATURES = len(MAP_NAMES) * BLOCKS_WIDE * BLOCKS_HIGH
-INK = 0.4  # least grey of ink, chosen on held-out training digits for features and bitmaps alike
+INK = 0.4  # least grey of ink; chosen on held-out digits, for features and bitmaps together
 MOST_SIDE = 64  # [pixels]; larger images would be sampled too sparsely
 _FRAMINGS = 12
 _CHUNK = 250  # images at a time: their 49 maps take 32 MB

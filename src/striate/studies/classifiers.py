@@ -118,13 +118,16 @@ class ParzenWindows:
 class LayeredNetwork:
     """The network with 40 hidden units, trained by back-propagation with a one-sided objective.
 
+    Learning rate (0.04, falling as a cosine) and passes were chosen on held-out training
+    digits of USPS, over five splits, for features and bitmaps together; twice the rate diverges.
+
     Args:
         decay: Weight decay.
         seed: Of initial weights and order.
         epochs: Passes over the examples.
     """
 
-    def __init__(self, decay: float = 0.001, seed: int = 0, epochs: int = 30) -> None:
+    def __init__(self, decay: float = 0.001, seed: int = 0, epochs: int = 60) -> None:
         self.decay = decay
         self.seed = seed
         self.epochs = epochs
@@ -138,7 +141,7 @@ class LayeredNetwork:
             network="denker1988",
             data="features",
             epochs=self.epochs,
-            learning_rate=0.02,
+            learning_rate=0.04,
             momentum=0.9,
             weight_decay=self.decay,
             schedule="cosine",
