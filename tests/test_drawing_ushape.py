@@ -10,6 +10,7 @@ from sketching import SVG, UNet, outside, overlapping, texts, tips, traced
 from striate.drawing import draw
 from striate.drawing.steps import steps
 from striate.drawing.ushape import find_u
+from striate.errors import UsageError
 from striate.models import build
 from striate.tracing import trace
 
@@ -85,3 +86,44 @@ def test_copies_that_are_added_make_a_u_too():
     assert "addition" in said
     assert "copy" in said
     assert "8×10×12" in said
+
+
+class Gated(nn.Module):
+    """Squeeze and excitation: down to one pixel and, multiplied, up again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maps = nn.Conv2d(3, 16, 3, padding=1)
+        self.gate = nn.Sequential(
+            *(nn.AdaptiveAvgPool2d(1), nn.Conv2d(16, 4, 1), nn.ReLU(), nn.Conv2d(4, 16, 1)),
+            nn.Sigmoid(),
+        )
+        self.last = nn.Conv2d(16, 8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        maps = self.maps(x)
+        return self.last(maps * self.gate(maps))
+
+
+class Tokens(nn.Module):
+    """Patches as tokens, with a table of positions and an encoder layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 32, 8, stride=8)
+        self.table = nn.Parameter(torch.zeros(1, 16, 32))
+        self.encoder = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True)
+        self.head = nn.Linear(32, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = self.patches(x).flatten(2).transpose(1, 2) + self.table
+        return self.head(self.encoder(tokens).mean(1))
+
+
+@pytest.mark.parametrize(("network", "side"), [(Gated(), 16), (Tokens(), 32)])
+def test_a_gate_and_a_transformer_are_no_u_and_are_drawn(network, side):
+    t = trace(network, (3, side, side))
+    assert find_u(steps(t)) is None
+    assert texts(draw(t, "of a person"))
+    with pytest.raises(UsageError, match="the network is no U"):
+        draw(t, "of a person", style="u")

@@ -15,6 +15,7 @@ _ARROW = 26.0  # from bar to bar
 _DOWN = 52.0  # from level to level
 _MOST_STEPS = 90
 _LEVEL = log(1.5)  # a side that changes by more leads to another level
+_JOINS = ("addition", "concatenation")
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,13 @@ def find_u(steps: Sequence[Step]) -> U | None:
     bottom = levels.index(lowest)
     falls = levels[: bottom + 1] == sorted(levels[: bottom + 1])
     rises = levels[bottom:] == sorted(levels[bottom:], reverse=True)
-    if not (lowest and falls and rises):
+    if not (lowest and falls and rises and set(levels) == set(range(lowest + 1))):
         return None
     copies = tuple(
         (source, i)
         for i, step in enumerate(steps)
         for source in step.inputs
-        if source < bottom < i and levels[source] == levels[i] < lowest
+        if step.kind in _JOINS and source < bottom < i and levels[source] == levels[i] < lowest
     )
     readers = [sum(i in step.inputs for step in steps) for i in range(len(steps))]
     inside = frozenset(
