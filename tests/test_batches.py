@@ -10,10 +10,12 @@ from striate.batches import (
     load_training_data,
     sized,
     steps_per_epoch,
+    suited,
     training_batches,
 )
 from striate.datasets.sets import Part
 from striate.errors import UsageError
+from striate.models import with_defaults
 from striate.preparation import normalize, prepare
 from striate.randomness import uniforms
 from striate.recipes import Recipe
@@ -188,7 +190,7 @@ def test_windows_that_the_images_do_not_have_are_refused(part, changes, message)
 
 def test_the_shift_of_colours_needs_three_channels_and_is_in_the_batches(part):
     recipe = RECIPE.replace(pca_color=0.1)
-    with pytest.raises(UsageError, match="but the images have 1 channel; set pca_color to 0"):
+    with pytest.raises(UsageError, match="but the images have 1 channel; give --pca-color 0"):
         input_spec(part.images, RANGE, (1, 28, 28), recipe)
     colour = Part(part.images * torch.tensor([1, 0, 1], dtype=torch.uint8)[:, None, None], part[1])
     spec = input_spec(colour.images, RANGE, (3, 28, 28), recipe)
@@ -255,3 +257,24 @@ def test_training_never_reads_the_test_part(small_set):
 def test_the_validation_part_of_a_set_is_used_as_it_is():
     data = load_training_data(Recipe(network="lenet5", data="digits"))
     assert (len(data.training.targets), len(data.validation.targets)) == (1197, 300)
+
+
+def test_what_a_network_s_own_recipe_has_gives_way_to_the_images_and_is_told():
+    own = with_defaults(Recipe(network="resnet18", data="digits", image_size=32))
+    recipe, notes = suited(own, {"network", "data", "image_size"}, 1, (3, 224, 224))
+    assert (recipe.pca_color, recipe.crop, recipe.side_range) == (0, "center", None)
+    assert recipe.protocol == "single"
+    assert notes == [
+        "pca_color of resnet18 is off: it shifts red, green and blue, the images have 1 channel",
+        "crop and protocol of resnet18 are off: at image_size 32 there is no room around its 224 "
+        "pixels",
+    ]
+    assert suited(recipe, {"network", "data", "image_size"}, 1, (3, 224, 224)) == (recipe, [])
+
+
+def test_what_a_person_chose_does_not_give_way():
+    own = with_defaults(Recipe(network="resnet18", data="digits", image_size=32))
+    given = {"network", "data", "image_size", "pca_color", "crop", "protocol"}
+    assert suited(own, given, 1, (3, 224, 224)) == (own, [])
+    colour = with_defaults(Recipe(network="resnet18", data="photographs"))
+    assert suited(colour, {"network", "data"}, 3, (3, 224, 224)) == (colour, [])

@@ -145,3 +145,10 @@ def test_names_need_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_network_without_channels_or_classes_is_refused():
+    with pytest.raises(UsageError, match="in_channels is 0; a network needs 1 or more"):
+        build("lenet5", in_channels=0)
+    with pytest.raises(UsageError, match="num_classes is -1; a network needs 1 or more"):
+        build("lenet5", num_classes=-1)

@@ -152,6 +152,19 @@ def test_a_time_budget_ends_the_run_in_time_with_the_rate_run_out(recipe, tmp_pa
     assert 0 <= last["learning_rate"] < 0.001
 
 
+def test_an_epoch_that_time_cuts_short_is_not_told_as_a_whole_one(recipe, tmp_path):
+    told: list[str] = []
+
+    class Listening(Silent):
+        def note(self, text: str) -> None:
+            told.append(text)
+
+    cut = recipe.replace(epochs=1, time=1e-9)
+    run = train(cut, tmp_path / "run", display=Listening())
+    assert told == ["stopped by time in epoch 1 of 1, after 1 of 5 steps"]
+    assert "the last may be cut short" in (run.path / "README.md").read_text("utf-8")
+
+
 @pytest.mark.parametrize("rate", [1e20, 1e38])
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_weights(recipe, tmp_path, rate):
     recipe = recipe.replace(

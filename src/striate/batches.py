@@ -127,7 +127,7 @@ def input_spec(
     if recipe.pca_color and channels != 3:
         raise UsageError(
             f"pca_color shifts red, green and blue, but the images have {channels} channel"
-            f"{'s' if channels > 1 else ''}; set pca_color to 0"
+            f"{'s' if channels > 1 else ''}; give --pca-color 0"
         )
     if recipe.input_range is None:
         mean, std = _mean_and_deviation(images, value_range)
@@ -259,6 +259,50 @@ def sized(recipe: Recipe, given: Collection[str], num_images: int) -> Recipe:
         steps = steps_per_epoch(num_images, changes.get("batch_size", recipe.batch_size))
         changes["epochs"] = max(recipe.epochs, -(-LEAST_STEPS // steps))
     return recipe.replace(**changes)
+
+
+def suited(
+    recipe: Recipe, given: Collection[str], channels: int, input_shape: Sequence[int]
+) -> tuple[Recipe, list[str]]:
+    """Switch off what a network's own recipe has and the images do not allow, unless it was given.
+
+    Args:
+        recipe: The recipe with its network's values.
+        given: Names of the fields that the user chose.
+        channels: Of the images.
+        input_shape: Channels, height and width of the network's default input.
+
+    Returns:
+        recipe: Perhaps changed.
+        notes: What was switched off and why, in words for the user.
+
+    Example:
+        >>> recipe = Recipe(network="resnet18", data="digits", pca_color=0.1)
+        >>> suited(recipe, ["network", "data"], 1, (3, 224, 224))[1]
+        ['pca_color of resnet18 is off: it shifts red, green and blue, the images have 1 channel']
+    """
+    changes: dict[str, object] = {}
+    notes = []
+    if recipe.pca_color and channels != 3 and "pca_color" not in given:
+        changes["pca_color"] = 0.0
+        count = f"{channels} channel{'s' if channels > 1 else ''}"
+        notes.append(
+            f"pca_color of {recipe.network} is off: it shifts red, green and blue, the images have "
+            f"{count}"
+        )
+    least = max(input_shape[1:])
+    if recipe.image_size is not None and recipe.image_size <= least:
+        if recipe.crop != "center" and not {"crop", "side_range"} & {*given}:
+            changes |= {"crop": "center", "side_range": None}
+        if recipe.protocol not in ("single", "dense", "multi-scale") and "protocol" not in given:
+            changes["protocol"] = "single"
+        if off := sorted(changes.keys() & {"crop", "protocol"}):
+            are = f"{' and '.join(off)} of {recipe.network} {'is' if len(off) == 1 else 'are'} off"
+            notes.append(
+                f"{are}: at image_size {recipe.image_size} there is no room around its {least} "
+                "pixels"
+            )
+    return recipe.replace(**changes), notes
 
 
 def steps_per_epoch(num_images: int, batch_size: int) -> int:

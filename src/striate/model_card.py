@@ -24,6 +24,8 @@ def model_card(
         evaluation: What ``evaluate`` found, or None.
     """
     done = f"{len(rows)} of {recipe.epochs} epochs"
+    if recipe.time is not None:
+        done += " (the last may be cut short: it ran under a limit of time)"
     began = f", from the weights `{recipe.weights}`" if recipe.weights else ""
     lines = [
         "---",

@@ -85,7 +85,10 @@ class Recipe(BaseModel):
     )
     epochs: int = Field(20, ge=1, description="Passes over the training set.")
     time: Annotated[float | None, BeforeValidator(_seconds)] = Field(
-        None, gt=0, description="Stop after this long, for example 90s, 10min or 1.5h."
+        None,
+        gt=0,
+        description="Stop after this long, for example 90s, 10min or 1.5h, at the end of the step; "
+        "start-up and validation come on top.",
     )
     batch_size: int = Field(128, ge=1, description="Images in a step.")
     validation: float = Field(
@@ -130,6 +133,7 @@ class Recipe(BaseModel):
     image_size: int | None = Field(
         None,
         ge=1,
+        le=4096,
         description="Side to which images are resized, then surrounded by background up to the "
         "network's input; if larger than that, it is their shorter side, and the network reads "
         "a window. By default their own, if that fits.",

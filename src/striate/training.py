@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from striate.batches import input_spec, load_training_data, sized
+from striate.batches import input_spec, load_training_data, sized, suited
 from striate.datasets import expand, is_path
 from striate.devices import choose_device, suited_threads, threads
 from striate.display import Display, Silent
@@ -83,6 +83,10 @@ def train(
         if choice and data.validation is None:
             raise UsageError(f"{name} needs a validation part; set validation to 0.1, say")
     input_shape = find_network(recipe.network).input_shape
+    channels = data.training.images.shape[1]
+    recipe, notes = suited(recipe, given, channels, input_shape)
+    for note in notes:
+        display.note(note)
     spec = input_spec(data.training.images, data.value_range, input_shape, recipe)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)

@@ -41,6 +41,7 @@ class _Progress:
     epochs_since_best: int = 0
     epochs_since_reduction: int = 0
     finished: bool = False
+    cut_after: int = 0  # steps of a last epoch that time ended early
     rows: list[Row] = field(default_factory=list)
 
 
@@ -94,7 +95,7 @@ class TrainingLoop:
 
     def load(self, state: State) -> None:
         """Take up what ``state`` gave."""
-        names = [name for name in self.at.__dataclass_fields__ if name != "rows"]
+        names = state.keys() & (self.at.__dataclass_fields__.keys() - {"rows"})
         self.at = _Progress(rows=state["progress"], **{name: state[name] for name in names})
         self.network.load_state_dict(state["weights"])
         if self.average is not None:
@@ -121,7 +122,12 @@ class TrainingLoop:
             self._save(run)
         finally:
             self.display.end()
-        if at.epoch < recipe.epochs:
+        if at.cut_after:
+            self.display.note(
+                f"stopped by time in epoch {at.epoch} of {recipe.epochs}, after {at.cut_after} of "
+                f"{self.steps_per_epoch} steps"
+            )
+        elif at.epoch < recipe.epochs:
             why = "time" if recipe.time is not None and at.elapsed >= recipe.time else "patience"
             self.display.note(f"stopped by {why} after {at.epoch} of {recipe.epochs} epochs")
 
@@ -203,6 +209,7 @@ class TrainingLoop:
         row["seconds"] = round(at.elapsed, 3)
         at.rows.append(row)
         at.epoch += 1
+        at.cut_after = at.step if at.step < self.steps_per_epoch else 0
         at.step = at.mistakes = at.seen = 0
         at.loss_sum = 0.0
         at.finished = (

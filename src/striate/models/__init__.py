@@ -40,6 +40,9 @@ class Network:
         self, in_channels: int | None = None, num_classes: int | None = None
     ) -> "nn.Module":
         """Build the network with fresh weights; without arguments, the paper's."""
+        for what, number in (("in_channels", in_channels), ("num_classes", num_classes)):
+            if number is not None and number < 1:
+                raise UsageError(f"{what} is {number}; a network needs 1 or more")
         builder = getattr(import_module(f"striate.models.{self.module}"), self.builder)
         network: nn.Module = builder(
             in_channels=self.input_shape[0] if in_channels is None else in_channels,
