@@ -81,10 +81,10 @@ def test_several_runs_are_an_ensemble_and_a_protocol_is_named(capsys, run, bars,
     window = ("--image-size", "34", "--crop", "random", "--seed", "1", "--epochs", "1")
     said(capsys, "train", "lecun1990", bars, *window, "--out", other)
     report = json.loads(said(capsys, "evaluate", run, other, "--json"))
-    assert report["ensemble"] == [other]
+    assert [member["run"] for member in report["ensemble"]] == [run, other]
     lines = said(capsys, "evaluate", run, other).splitlines()
     error = f"error {100 * report['error_rate']:.2f} %"
-    assert lines[1] == f"{error}, ensemble of 2, protocol single"
+    assert lines[1] == f"{error}, ensemble of lecun1990 (single), lecun1990 (single)"
     lines = said(capsys, "evaluate", other, "--protocol", "ten-crop").splitlines()
     report = json.loads((Path(other) / "evaluation-ten-crop.json").read_text())
     assert lines[1] == f"error {100 * report['error_rate']:.2f} %, protocol ten-crop"

@@ -365,7 +365,10 @@ def test_an_ensemble_averages_the_probabilities_of_its_runs(windowed_runs, part)
     mean = (probabilities(first, "ten-crop") + probabilities(second, "ten-crop")) / 2
     expected = metrics.confusion_matrix(part.targets[:12], mean.argmax(axis=1), labels=[0, 1, 2])
     assert said["confusion"] == expected.tolist()
-    assert said["ensemble"] == [str(second.path)]
+    assert said["ensemble"] == [
+        {"run": str(each.path), "network": each.recipe.network, "protocol": "ten-crop"}
+        for each in windowed_runs
+    ]
     assert seen == [(12, 24), (24, 24)]
     assert said == json.loads((first.path / "evaluation-ensemble.json").read_text())
     assert (first.evaluation(), (first.path / "README.md").read_text()) == (own, card)
@@ -379,7 +382,13 @@ def test_an_ensemble_averages_the_probabilities_of_its_runs(windowed_runs, part)
 
 def test_runs_of_different_preparation_form_an_ensemble(windowed_runs, bars_run):
     assert evaluate([windowed_runs[0], bars_run])["examples"] == 12
-    assert evaluate([bars_run, windowed_runs[0]])["protocol"] == "single"
+    told = evaluate([bars_run, windowed_runs[0]])
+    assert [member["protocol"] for member in told["ensemble"]] == ["single", "ten-crop"]
+
+
+def test_the_same_run_twice_is_no_ensemble(bars_run):
+    with pytest.raises(UsageError, match="a run is named twice; an ensemble needs different runs"):
+        evaluate([bars_run, Run(bars_run.path / "." / "state" / "..")])
 
 
 def test_an_ensemble_with_other_classes_or_protocols_is_refused(

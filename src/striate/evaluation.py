@@ -13,7 +13,7 @@ from torch import Tensor
 from striate import datasets
 from striate.datasets.sets import ImageSet
 from striate.devices import choose_device
-from striate.errors import DataError
+from striate.errors import DataError, UsageError
 from striate.metrics import count, report, wilson_interval
 from striate.mistakes import Mistake, mistakes_page
 from striate.pictures import confusion_matrix, result_picture
@@ -57,15 +57,17 @@ def evaluate(
         What evaluation.json holds: ``protocol``, ``examples``, ``accuracy`` and its 95 %
         interval, ``error_rate``, ``top5_error`` (None for five classes or fewer),
         ``per_class``, ``confusion`` (row: target, column: prediction), all rates as shares of
-        1; of an ensemble also ``ensemble``, the other runs' folders.
+        1; of an ensemble also ``ensemble``: folder, network and protocol of each run.
 
     Raises:
-        UsageError: There is no such protocol, or a run does not allow it.
+        UsageError: There is no such protocol, or a run does not allow it or is named twice.
         DataError: The set has no test part, other classes or other channels.
     """
     started = time.monotonic()
     runs = [run] if isinstance(run, Run) else list(run)
-    run, others = runs[0], runs[1:]
+    run = runs[0]
+    if len({each.path.resolve() for each in runs}) < len(runs):
+        raise UsageError("a run is named twice; an ensemble needs different runs")
     images = datasets.load(data or run.recipe.data, data_dir=data_dir, parts=("test",))
     for each in runs:
         _check(each, images)
@@ -79,7 +81,7 @@ def evaluate(
         "data": data or run.recipe.data,
         "part": "test",
         "protocol": protocol or run.recipe.protocol,
-        **({"ensemble": [str(other.path) for other in others]} if others else {}),
+        **({"ensemble": [_member(each, protocol) for each in runs]} if len(runs) > 1 else {}),
         **metrics,
         "accuracy_interval_95": list(wilson_interval(correct, metrics["examples"])),
         "confusion": counts.confusion.tolist(),
@@ -111,6 +113,11 @@ def evaluate(
         ),
     )
     return evaluation
+
+
+def _member(run: Run, protocol: str | None) -> dict[str, str]:
+    own = protocol or run.recipe.protocol
+    return {"run": str(run.path), "network": run.recipe.network, "protocol": own}
 
 
 def _scores(

@@ -74,9 +74,11 @@ def _errors(evaluation: dict[str, Any]) -> str:
     parts = [f"error {100 * evaluation['error_rate']:.2f} %"]
     if evaluation["top5_error"] is not None:
         parts = [f"top-1 {parts[0]}", f"top-5 error {100 * evaluation['top5_error']:.2f} %"]
-    if "ensemble" in evaluation:
-        parts.append(f"ensemble of {1 + len(evaluation['ensemble'])}")
-    return ", ".join([*parts, f"protocol {evaluation['protocol']}"])
+    members = evaluation.get("ensemble")
+    if members is None:
+        return ", ".join([*parts, f"protocol {evaluation['protocol']}"])
+    named = ", ".join(f"{member['network']} ({member['protocol']})" for member in members)
+    return ", ".join([*parts, f"ensemble of {named}"])
 
 
 def _figures(values: dict[str, Any]) -> tuple[str, ...]:
