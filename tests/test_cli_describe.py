@@ -27,6 +27,12 @@ def broken():
 class Asking(nn.Module):
     def forward(self, x):
         return {}["map"]
+
+
+class Loud(nn.Module):
+    def forward(self, x):
+        print("loud")
+        return x + 1
 """
 
 
@@ -101,3 +107,12 @@ def test_markdown_and_sizes(capsys):
     }  # fmt: skip
     assert "ask for one" in refused(capsys, 2, "describe", "lenet5", "--json", "--markdown")
     assert "'--sizes'" in refused(capsys, 2, "describe", "lenet5", "--sizes", "0")
+
+
+def test_one_number_is_no_input_of_a_network_that_reads_maps(capsys):
+    line = refused(capsys, 2, "describe", "lenet5", "--input", "64")
+    assert "--input is '64'; write channels, height and width as 3x224x224" in line
+
+
+def test_what_a_network_prints_is_no_part_of_the_json(capsys, own):
+    assert described(capsys, f"{own}:Loud", "--input", "4")["parameters"] == 0

@@ -1,6 +1,7 @@
 """What a person types for a network: a name, a run folder, or a function of their own."""
 
 import sys
+from contextlib import redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -45,7 +46,8 @@ class Typed(NamedTuple):
         from striate.tracing import trace
 
         try:
-            return trace(self.network, self.input_shape)
+            with redirect_stdout(sys.stderr):  # what a network prints is no part of the answer
+                return trace(self.network, self.input_shape)
         except ValueError as error:
             raise UsageError(str(error)) from error
         except Exception as error:
@@ -67,10 +69,15 @@ def typed_network(network: str, input_shape: str | None) -> Typed:
     if (Path(network) / "recipe.yaml").exists():
         run = striate.Run(network)
         own = (run.spec.channels, *run.spec.input_size)
+        if shape is not None and len(shape) == 1:
+            raise _no_shape(str(input_shape))
         return Typed(run.recipe.network, run.network(), shape or own)
     if ":" in network and network not in NETWORKS:
         return _own_network(network, shape)
-    shape = shape or find_network(network).input_shape
+    own_shape = find_network(network).input_shape
+    if shape is not None and len(shape) == 1 < len(own_shape):
+        raise _no_shape(str(input_shape))
+    shape = shape or own_shape
     return Typed(network, outline(network, in_channels=shape[0]), shape)
 
 
@@ -83,8 +90,9 @@ def _own_network(text: str, shape: tuple[int, ...] | None) -> Typed:
         raise UsageError(f"{text} does not say what it reads; add --input, as --input 3x224x224")
     sys.path.insert(0, str(Path.cwd()))
     try:
-        made = getattr(import_module(module), factory)
-        built = made if isinstance(made, nn.Module) else made()
+        with redirect_stdout(sys.stderr):
+            made = getattr(import_module(module), factory)
+            built = made if isinstance(made, nn.Module) else made()
     except StriateError:
         raise
     except Exception as error:
@@ -110,5 +118,9 @@ def _shape(text: str) -> tuple[int, ...]:
     except ValueError:
         shape = ()
     if not shape or min(shape) < 1:
-        raise UsageError(f"--input is {text!r}; write channels, height and width as 3x224x224")
+        raise _no_shape(text)
     return shape
+
+
+def _no_shape(text: str) -> UsageError:
+    return UsageError(f"--input is {text!r}; write channels, height and width as 3x224x224")
