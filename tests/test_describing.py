@@ -63,7 +63,7 @@ def test_a_small_network_looks_like_this():
         "multiply-adds and memory are those of one example.",
         "Memory: 33.7 kB of maps kept for the way back in training, at most 37.6 kB of",
         "maps at once in evaluation; weights not among them.",
-        "Tell places of the input apart: 9.",
+        "Tell places of the input apart, or may: 9.",
         "Not shown: 4 layers that count nothing and change no shape.",
     ]
 
@@ -155,7 +155,7 @@ def test_what_a_trace_warns_of_stands_below():
 
     text = printed(Headed(), (2, 9, 9))
     assert "Not used in evaluation: aux (1,800 parameters)." in text
-    assert "Leave rows or columns at the far end unread: body." in text
+    assert "Leave rows or columns at the far end unread: layers body." in text
     network = nn.Conv2d(2, 3, 3)
     sizes = legal_sizes(network, (2, 9, 9), most=12)
     assert "Input sizes, of the sides 1 to 12: any from 3." in printed(

@@ -131,10 +131,20 @@ def test_modules_that_evaluation_does_not_use_are_named_with_their_parameters():
         (lambda: Calling(lambda x: torch.cat([x, torch.zeros(1, 3, 5, 7)], 1)), []),
         (lambda: Calling(lambda x: F.linear(x.flatten(2).mean(2), torch.ones(3, 2))), []),
         (lambda: Multiplied(), ["matmul"]),
+        (lambda: Tokens(), ["add"]),
     ],
 )  # fmt: skip
 def test_what_treats_places_differently_is_named(network, names):
     assert list(trace(network(), SHAPE).position_dependent) == names
+
+
+class Tokens(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Parameter(torch.zeros(1, 35, 2))
+
+    def forward(self, x):
+        return x.flatten(2).transpose(1, 2) + self.table
 
 
 class Placed(nn.Module):

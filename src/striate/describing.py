@@ -251,9 +251,10 @@ def _caption(
         count = sum(trace.unused.values())
         lines.append(f"Not used in evaluation: {', '.join(trace.unused)} ({count:,} parameters).")
     if trace.position_dependent:
-        lines.append(f"Tell places of the input apart: {', '.join(trace.position_dependent)}.")
+        names = ", ".join(trace.position_dependent)
+        lines.append(f"Tell places of the input apart, or may: {names}.")
     if trace.cut:
-        lines.append(f"Leave rows or columns at the far end unread: {', '.join(trace.cut)}.")
+        lines.append(f"Leave rows or columns at the far end unread: layers {', '.join(trace.cut)}.")
     if folded:
         lines.append("Blocks alike: the sums of their counts, the field of the last.")
     if hidden:

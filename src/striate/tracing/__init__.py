@@ -53,7 +53,9 @@ class Trace:
         unused: Of each module with trainable values that evaluation does not use, how many it
             has: classifiers for training alone, for example.
         position_dependent: Names of the layers that treat places of the input differently: a
-            weight for each place, a table of positions, a linear layer over flattened maps.
+            weight for each place, a table of positions, a linear layer over flattened maps. Behind
+            a reshape that turns places into features, each layer whose weights meet them is named:
+            which axis holds the places is not known there.
         cut: Names of the layers whose windows leave rows or columns at the far end unread; what
             is between windows is not meant.
         input_bytes: Memory of one example.

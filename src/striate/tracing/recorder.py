@@ -372,7 +372,7 @@ class Recorder(TorchFunctionMode):
             self.cut[name] = None
         if outcome is None:
             self.unknown[name] = None
-        elif outcome.is_placed or (laid_out and outcome.multiply_adds):
+        elif outcome.is_placed or (laid_out and outcome.connections):
             self.placed[name] = None
             laid_out = False
         elif func in RESHAPES and not laid_out:
