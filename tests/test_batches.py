@@ -278,3 +278,9 @@ def test_what_a_person_chose_does_not_give_way():
     assert suited(own, given, 1, (3, 224, 224)) == (own, [])
     colour = with_defaults(Recipe(network="resnet18", data="photographs"))
     assert suited(colour, {"network", "data"}, 3, (3, 224, 224)) == (colour, [])
+
+
+def test_a_shift_out_of_the_image_is_refused():
+    recipe = Recipe(network="lecun1990", data="digits", crop_padding=28)
+    with pytest.raises(UsageError, match=r"crop_padding is 28, so .* of 28x28 .*less than 28"):
+        input_spec(torch.zeros(3, 1, 28, 28, dtype=torch.uint8), (0, 255), (1, 28, 28), recipe)

@@ -86,7 +86,7 @@ def test_a_misspelt_option_is_answered_with_the_nearest(capsys):
     ("arguments", "line"),
     [
         ("train lenet6 digits", "no network is called 'lenet6'; did you mean 'lenet5'?"),
-        ("train lenet5 digts", "no data set is called 'digts': did you mean 'digits'? or give"),
+        ("train lenet5 digts", "no data set is called 'digts'; did you mean 'digits'? or give"),
         ("train --recipe mnist-98", "no recipe is called 'mnist-98'; did you mean 'mnist-99'?"),
         ("trian lenet5 digits", "No such command 'trian'. Did you mean 'train'?"),
         ("describe lenet6", "no network is called 'lenet6'; did you mean 'lenet5'?"),

@@ -138,8 +138,8 @@ def test_an_unknown_part_is_refused():
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("mnits", r"no data set is called 'mnits': did you mean 'mnist'\? or give the path of a"),
-        ("", "no data set is called '': known: cifar10, digits, fashion-mnist, mnist, usps or"),
+        ("mnits", r"no data set is called 'mnits'; did you mean 'mnist'\? or give the path of a"),
+        ("", "no data set is called ''; known: cifar10, digits, fashion-mnist, mnist, usps or"),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest(name, words):

@@ -129,6 +129,11 @@ def input_spec(
             f"pca_color shifts red, green and blue, but the images have {channels} channel"
             f"{'s' if channels > 1 else ''}; give --pca-color 0"
         )
+    if recipe.crop_padding >= min(wanted):
+        raise UsageError(
+            f"crop_padding is {recipe.crop_padding}, so that images may leave the input of "
+            f"{'x'.join(map(str, wanted))} altogether; choose less than {min(wanted)}"
+        )
     if recipe.input_range is None:
         mean, std = _mean_and_deviation(images, value_range)
     else:

@@ -53,7 +53,7 @@ def load(data: str, *, data_dir: Path | None = None, parts: Sequence[str] = PART
         return read_folder(expand(data), wanted)
     if data not in DATASETS:
         raise UsageError(
-            f"no data set is called {data!r}: {did_you_mean(data, DATASETS)} "
+            f"no data set is called {data!r}; {did_you_mean(data, DATASETS)} "
             "or give the path of a folder"
         )
     if data == "digits":
