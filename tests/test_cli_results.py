@@ -119,7 +119,7 @@ def test_evaluate_refuses_what_is_no_run_and_data_that_do_not_fit(capsys, reader
     line = refused(capsys, 1, "evaluate", str(tmp_path))
     assert "is not a run: it has no recipe.yaml" in line
     line = refused(capsys, 2, "evaluate", reader, "--data", "digts")
-    assert "no data set is called 'digts': did you mean 'digits'?" in line
+    assert "no data set is called 'digts'; did you mean 'digits'?" in line
     line = refused(capsys, 3, "evaluate", reader, "--data", bars)
     assert "has the classes 0, 1, 2, the run 0, 1, 2, 3" in line
     line = refused(capsys, 3, "evaluate", reader, "--data", str(tmp_path / "absent"))

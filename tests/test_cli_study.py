@@ -48,7 +48,7 @@ def test_pictures_are_drawn_instead(capsys, tmp_path):
         (("denker1998",), "no study is called 'denker1998'; did you mean 'denker1988'?"),
         (("denker1988", "--sizes", "many"), "--sizes is 'many'; write whole numbers as 500,1000"),
         (("denker1988", "--sizes", "9", "--data", "digits"), "a training size is 9; the least"),
-        (("denker1988", "--data", "digts"), "no data set is called 'digts': did you mean 'digits'"),
+        (("denker1988", "--data", "digts"), "no data set is called 'digts'; did you mean 'digits'"),
         (("denker1988", "--pictures", "/absent"), "/absent is not a folder; make it first"),
     ],
 )

@@ -259,7 +259,7 @@ def test_a_silent_server_is_given_up(server, tmp_path, monkeypatch):
 
 
 def test_a_server_that_falls_silent_in_the_middle_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(fetching, "TIMEOUT", 0.1)
+    monkeypatch.setattr(fetching, "TIMEOUT", 0.5)
     stalling = serve(StallingHandler)
     with pytest.raises(DataError, match=r"broke off after .* bytes \(timed out\); what came is"):
         fetch(stalling.url("whole"), tmp_path / "file", sha256=SHA256)

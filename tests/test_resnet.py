@@ -331,3 +331,7 @@ def test_the_published_recipe_for_imagenet(name):
 def test_a_depth_that_does_not_exist_is_refused(network, options, message):
     with pytest.raises(ValueError, match=message):
         network(**options)
+
+
+def test_the_recipe_averages_the_scores_of_its_scales_as_the_paper_does():
+    assert find_recipe("resnet152").view_average == "scores"

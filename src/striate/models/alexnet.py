@@ -33,6 +33,12 @@ Departures from the paper, and what it leaves open:
        takes off the mean image of its training set. It divides the rate by ten by itself when
        validation stalls; the authors did so by hand, three times.
 
+    6. Training windows lie anywhere in the resized image, on one that is not square outside its
+       middle square too, which is all that the paper keeps. On 256x256 there are 30 x 30 places
+       for a window of 227, with mirror images 1,800; the paper counts 2,048 for 224.
+    7. The paper's momentum holds the rate inside the velocity, ours outside: the same steps while
+       the rate stays, others for a while after each fall.
+
 ``AlexNetTorchvision`` is the network that most people call AlexNet: one tower, 64 kernels in
 conv1, no normalisation, dropout before fc6 and fc7. It has 61,100,840 parameters and the names
 of torchvision's. Torchvision's averages maps of other sizes to 6x6; here only 224x224 is read,

@@ -32,7 +32,8 @@ Departures from the paper, and what it leaves open:
     3. Input: each channel is standardised by the mean and deviation of the training images. The
        paper whitens the images and normalises their contrast as Goodfellow et al. 2013 do.
     4. The learning rate is 0.01 for all; in the paper it is, for each network, one of 0.25, 0.1,
-       0.05 and 0.01, and replications could train with none but the last.
+       0.05 and 0.01, and replications could train with none but
+       the last (0.05 with batches of 256).
     5. Batches of 128 images; the paper does not say.
     6. ReLU stands behind the last ten maps too: "ReLU everywhere" is taken at its word.
     7. The augmentation of Table 4 moves an image by up to 5 pixels; what comes in is ours.

@@ -32,8 +32,9 @@ parameter totals and by seven of the nine printed operation counts.
     with both                            13,378,280
 
 Departures from the paper, and what it leaves open:
-    1. Table 1 prints 2.7K parameters for conv1, which has 9,472; its column agrees with its own
-       rows to 10 % only, and says nothing of biases. Ours has one a map.
+    1. Table 1, as we remember it, prints 2.7K parameters for conv1, which has 9,472, and 34M
+       operations, where we count 118M; the column agrees with its own rows to 10 % only, and
+       says nothing of biases. Ours has one a map.
     2. Where the two normalisations stand rests on memory; their constants are AlexNet's.
     3. Initial weights are not given; ours are normal by the fan-in, as He et al. 2015 have them,
        biases 0. From Glorot's, twelve photographs taught the network nothing in 90 steps.
@@ -42,6 +43,9 @@ Departures from the paper, and what it leaves open:
     5. Base rate, batch, weight decay and epochs are not given; the recipe's are ours. The
        learning rate falls by 4 % every 8 epochs and the weights are averaged, as in the paper;
        the decay of that average is ours, and photometric distortions are left out.
+       Steps are synchronous, one interpolation serves all, and images are mirrored; the paper has
+       asynchronous steps and random interpolation. Of areas drawn uniformly, those that do not
+       fit the image are drawn again, so that small ones are more frequent.
     6. Input: each colour is standardised by the mean and deviation of the training images. The
        paper, as we remember it, takes off the mean and does not divide.
 

@@ -355,6 +355,7 @@ _IMAGENET = Recipe(
     flip=True,
     pca_color=0.1,
     protocol="ten-crop",
+    view_average="scores",
     scales=(224, 256, 384, 480, 640),
 )
 

@@ -30,7 +30,10 @@ Departures from the paper, and what it leaves open:
        paper, as we remember it, takes off the mean and does not divide; with Glorot's weights
        and the rate of 0.01 that diverged within ten steps in our trial. The "RGB shift" is taken
        for AlexNet's along the principal colours. The recipe trains at one scale, S = 256.
-    4. The rate falls by itself when validation stalls; the paper's fell three times, over
+    4. The paper's best figures average dense and multi-crop evaluation; a run is evaluated by one
+       protocol at a time. At the smallest of its scales, 150-crop repeats views, since windows of
+       224 lie in an image of 224 in one place.
+    5. The rate falls by itself when validation stalls; the paper's fell three times, over
        370,000 steps, which are 74 epochs of 1.28 million images.
 """
 
