@@ -192,5 +192,4 @@ def test_other_sizes_are_refused_with_the_remedy():
 
 
 def test_the_recipe_standardises_its_input():
-    # At the scale of bytes Glorot's weights diverge at the paper's rate.
     assert find_recipe("vgg16").input_range is None

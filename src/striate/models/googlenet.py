@@ -3,8 +3,8 @@
 Source: C. Szegedy, W. Liu, Y. Jia, P. Sermanet, S. Reed, D. Anguelov, D. Erhan, V. Vanhoucke
 and A. Rabinovich, "Going deeper with convolutions", Conference on Computer Vision and Pattern
 Recognition, 2015, pp. 1-9, arXiv:1409.4842: section 5, Table 1, Fig. 3. The body of Table 1 was
-not at hand; its widths rest on memory and are confirmed by every output depth, by torchvision's
-parameter totals and by seven of the nine printed operation counts.
+not at hand; its widths rest on memory and are confirmed by every output depth and by torchvision's
+parameter totals.
 
     layer            output              parameters
     image            (N,    3, 224, 224)
@@ -37,7 +37,7 @@ Departures from the paper, and what it leaves open:
        says nothing of biases. Ours has one a map.
     2. Where the two normalisations stand rests on memory; their constants are AlexNet's.
     3. Initial weights are not given; ours are normal by the fan-in, as He et al. 2015 have them,
-       biases 0. From Glorot's, twelve photographs taught the network nothing in 90 steps.
+       biases 0.
     4. The average is taken over the whole map, 7x7 at the paper's size, so that evaluation
        reads images of any size from 32. In training the auxiliary classifiers read 224 only.
     5. Base rate, batch, weight decay and epochs are not given; the recipe's are ours. The

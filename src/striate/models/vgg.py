@@ -27,8 +27,7 @@ Departures from the paper, and what it leaves open:
     2. Other sizes than 224x224 are refused, larger ones read by ``to_dense()``, the paper's
        dense evaluation. Torchvision averages other maps to 7x7 instead.
     3. Input: each colour is standardised by the mean and deviation of the training images. The
-       paper, as we remember it, takes off the mean and does not divide; with Glorot's weights
-       and the rate of 0.01 that diverged within ten steps in our trial. The "RGB shift" is taken
+       paper, as we remember it, takes off the mean and does not divide. The "RGB shift" is taken
        for AlexNet's along the principal colours. The recipe trains at one scale, S = 256.
     4. The paper's best figures average dense and multi-crop evaluation; a run is evaluated by one
        protocol at a time. At the smallest of its scales, 150-crop repeats views, since windows of
