@@ -72,7 +72,8 @@ def evaluate(
     for each in runs:
         _check(each, images)
     part = images.parts["test"]
-    logits = _scores(runs, images, protocol, choose_device(device), progress)
+    protocols = [protocol or each.recipe.protocol for each in runs]
+    logits = _scores(runs, protocols, images, choose_device(device), progress)
     counts = count(logits, part.targets)
     metrics = report(counts, run.classes)
     correct = int(counts.confusion.diagonal().sum())
@@ -80,8 +81,8 @@ def evaluate(
         "network": run.recipe.network,
         "data": data or run.recipe.data,
         "part": "test",
-        "protocol": protocol or run.recipe.protocol,
-        **({"ensemble": [_member(each, protocol) for each in runs]} if len(runs) > 1 else {}),
+        "protocol": protocols[0],
+        **({"ensemble": [*map(_member, runs, protocols)]} if len(runs) > 1 else {}),
         **metrics,
         "accuracy_interval_95": list(wilson_interval(correct, metrics["examples"])),
         "confusion": counts.confusion.tolist(),
@@ -115,30 +116,31 @@ def evaluate(
     return evaluation
 
 
-def _member(run: Run, protocol: str | None) -> dict[str, str]:
-    own = protocol or run.recipe.protocol
-    return {"run": str(run.path), "network": run.recipe.network, "protocol": own}
+def _member(run: Run, protocol: str) -> dict[str, str]:
+    return {"run": str(run.path), "network": run.recipe.network, "protocol": protocol}
 
 
 def _scores(
     runs: list[Run],
+    protocols: list[str],
     images: ImageSet,
-    protocol: str | None,
     device: torch.device,
     progress: Progress | None,
 ) -> Tensor:
     """Ask each run by its protocol, all checked first; average their probabilities."""
     networks = [run.network().to(device) for run in runs]
-    for run, network in zip(runs, networks, strict=True):
-        check_protocol(protocol or run.recipe.protocol, network, run.recipe, run.spec)
+    for run, network, protocol in zip(runs, networks, protocols, strict=True):
+        check_protocol(protocol, network, run.recipe, run.spec)
     stored = images.parts["test"].images.to(device)
     answers = [
         averaged_scores(
             *(network, stored, images.value_range, run.spec, run.recipe),
-            protocol=protocol or run.recipe.protocol,
+            protocol=protocol,
             progress=None if progress is None else _offset(progress, place, len(runs)),
         ).cpu()
-        for place, (run, network) in enumerate(zip(runs, networks, strict=True))
+        for place, (run, network, protocol) in enumerate(
+            zip(runs, networks, protocols, strict=True)
+        )
     ]
     if len(answers) == 1:
         return answers[0]

@@ -9,6 +9,19 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 
+def require_side(images: Tensor, side: int, name: str) -> None:
+    """Refuse images of another size than fully connected layers read.
+
+    Raises:
+        ValueError: Height or width is not ``side``.
+    """
+    if images.shape[2:] != (side, side):
+        raise ValueError(
+            f"{name} reads images of {side}x{side}, not {tuple(images.shape)}; resize the shorter "
+            f"side to 256 and take a window of {side}x{side}, or use its to_dense()"
+        )
+
+
 class FullyConvolutional(nn.Module):
     """A network whose fully connected layers have become convolutions of the same weights.
 

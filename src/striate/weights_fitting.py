@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from striate.errors import UsageError
-from striate.models import NETWORKS, find_network
+from striate.models import NETWORKS, find_network, outline
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -114,8 +114,7 @@ def layout_of(name: str) -> Layout:
 @functools.cache
 def shapes_of(name: str, in_channels: int | None = None, num_classes: int | None = None) -> Shapes:
     """Give name → shape of all that a network's ``state_dict`` holds, without its weights."""
-    with torch.device("meta"):
-        network = find_network(name)(in_channels, num_classes)
+    network = outline(name, in_channels, num_classes)
     return {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
 
 

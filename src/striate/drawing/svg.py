@@ -9,7 +9,6 @@ from math import hypot
 from textwrap import wrap
 from typing import NamedTuple
 
-from striate.errors import UsageError
 from striate.lettering import legal, shorten
 
 Point = tuple[float, float]
@@ -242,12 +241,6 @@ def text_room(place: Point, text: str, size: float, *, anchor: str, bold: bool =
     width = text_width(text, size, bold=bold)
     left = place[0] - width * {"start": 0, "middle": 0.5, "end": 1}[anchor]
     return Box(left, place[1] - 0.78 * size, left + width, place[1] + 0.24 * size)
-
-
-def check_theme(theme: str) -> None:
-    """Refuse a theme that does not exist."""
-    if theme not in THEMES:
-        raise UsageError(f"theme is {theme!r}; known: {', '.join(THEMES)}")
 
 
 def _short(number: float) -> str:

@@ -45,13 +45,14 @@ of torchvision's. Torchvision's averages maps of other sizes to 6x6; here only 2
 larger images by ``to_dense()``. Recipe and initial weights (PyTorch's own) are no paper's.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
 
-from striate.fully_convolutional import FullyConvolutional
+from striate.fully_convolutional import FullyConvolutional, require_side
 from striate.layers import Dropout
 from striate.normalization import LocalResponseNorm
 from striate.recipes import Recipe
@@ -63,14 +64,6 @@ EXCHANGES = ("conv3", "flatten", "fc7", "fc8")
 
 # Halves of the towers that are here → for each of these towers, the halves of both, joined.
 Exchange = Callable[[Sequence[Tensor]], list[Tensor]]
-
-
-def _require(images: Tensor, side: int, name: str) -> None:
-    if images.shape[2:] != (side, side):
-        raise ValueError(
-            f"{name} reads images of {side}x{side}, not {tuple(images.shape)}; resize the shorter "
-            f"side to 256 and take a window of {side}x{side}, or use its to_dense()"
-        )
 
 
 class AlexNet(nn.Module):
@@ -118,8 +111,8 @@ class AlexNet(nn.Module):
             "drop7": Dropout(0.5),
             "fc8": nn.Linear(4096, num_classes),
         }
-        self.features = _named(features)
-        self.classifier = _named(classifier)
+        self.features = nn.Sequential(OrderedDict(features))
+        self.classifier = nn.Sequential(OrderedDict(classifier))
         for path, parameter in self.named_parameters():
             if parameter.dim() > 1:
                 nn.init.normal_(parameter, std=0.01)
@@ -128,7 +121,7 @@ class AlexNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Score each class."""
-        _require(images, 227, "AlexNet")
+        require_side(images, 227, "AlexNet")
         logits: Tensor = self.classifier(self.features(images))
         return logits
 
@@ -184,7 +177,7 @@ class AlexNetTorchvision(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Score each class."""
-        _require(images, 224, "torchvision's AlexNet")
+        require_side(images, 224, "torchvision's AlexNet")
         logits: Tensor = self.classifier(self.features(images).flatten(1))
         return logits
 
@@ -193,13 +186,6 @@ class AlexNetTorchvision(nn.Module):
         return FullyConvolutional(
             self.features, _sliding(self.classifier), (256, 6, 6), smallest=224
         )
-
-
-def _named(layers: dict[str, nn.Module]) -> nn.Sequential:
-    sequence = nn.Sequential()
-    for name, layer in layers.items():
-        sequence.add_module(name, layer)
-    return sequence
 
 
 def _sliding(classifier: nn.Sequential) -> list[nn.Module]:
@@ -282,7 +268,7 @@ def through_towers(towers: Sequence[Tower], images: Tensor, exchange: Exchange) 
         >>> torch.allclose(logits, network(images), rtol=1e-4)
         True
     """
-    _require(images, 227, "AlexNet")
+    require_side(images, 227, "AlexNet")
     wholes = [images] * len(towers)
     for sections in zip(*(tower.sections for tower in towers), strict=True):
         wholes = exchange([section(x) for section, x in zip(sections, wholes, strict=True)])

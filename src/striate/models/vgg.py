@@ -38,7 +38,7 @@ Departures from the paper, and what it leaves open:
 
 from torch import Tensor, nn
 
-from striate.fully_convolutional import FullyConvolutional
+from striate.fully_convolutional import FullyConvolutional, require_side
 from striate.layers import Dropout
 from striate.normalization import LocalResponseNorm
 from striate.recipes import Recipe
@@ -89,11 +89,7 @@ class VGG(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Score each class."""
-        if images.shape[2:] != (224, 224):
-            raise ValueError(
-                f"VGG reads images of 224x224, not {tuple(images.shape)}; resize the shorter side "
-                "to 256 and take a window of 224x224, or use its to_dense()"
-            )
+        require_side(images, 224, "VGG")
         logits: Tensor = self.classifier(self.features(images).flatten(1))
         return logits
 
