@@ -26,6 +26,7 @@ from striate.display import Lines
 from striate.models import build, find_network, find_recipe
 from striate.recipes import Recipe
 from striate.runs import Run
+from striate.tasks import Classification
 from striate.training import train
 from striate.training_loop import TrainingLoop
 
@@ -55,10 +56,11 @@ def epoch(recipe: Recipe, run: Run) -> tuple[float, float]:
     spec = input_spec(
         data.training.images, data.value_range, find_network("lenet5").input_shape, recipe
     )
-    loop = TrainingLoop(recipe, spec, data, build("lenet5"), display=Lines())
+    task = Classification(recipe, spec, data)
+    loop = TrainingLoop(recipe, task, build("lenet5"), display=Lines())
     clock = Clock()
     loop.network.forward = clock.around(loop.network.forward)
-    loop.loss = clock.around(loop.loss)
+    task.loss = clock.around(task.loss)  # type: ignore[method-assign]
     loop.optimizer.step = clock.around(loop.optimizer.step)  # type: ignore[method-assign]
     backward = torch.Tensor.backward
     torch.Tensor.backward = clock.around(backward)  # type: ignore[method-assign]

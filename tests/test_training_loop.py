@@ -19,6 +19,7 @@ from striate.models import build, with_defaults
 from striate.models.lenet5 import LeNet5ReLU
 from striate.optimization import learning_rate
 from striate.scoring import logits_of
+from striate.tasks import Classification
 from striate.training import train
 from striate.training_loop import TrainingLoop
 
@@ -39,7 +40,9 @@ def test_what_is_kept_under_an_average_is_the_average(recipe, tmp_path):
         torch.manual_seed(recipe.seed)
         network = build("lecun1990", 1, 3)
     average = {n: p.detach().clone() for n, p in network.named_parameters()}
-    display.loop = TrainingLoop(whole.recipe, whole.spec, data, network, display=display)
+    display.loop = TrainingLoop(
+        whole.recipe, Classification(whole.recipe, whole.spec, data), network, display=display
+    )
     while display.loop.at.epoch < 2:
         display.loop.epoch(whole, threading.Event())
     for step, weights in enumerate(seen, start=1):
@@ -81,7 +84,8 @@ def test_batches_come_in_the_recipe_s_memory_format(recipe, tmp_path, channels_l
     spec = input_spec(colour.images, (0, 255), (3, 32, 32), complete)
     run = train(recipe.replace(epochs=1), tmp_path / "any")
     formats.clear()
-    TrainingLoop(complete, spec, data, build("lenet5_relu", 3, 2)).epoch(run, threading.Event())
+    task = Classification(complete, spec, data)
+    TrainingLoop(complete, task, build("lenet5_relu", 3, 2)).epoch(run, threading.Event())
     assert formats == {(channels_last, True), (channels_last, False)}
 
 
@@ -121,7 +125,7 @@ def loop_of(recipe, data, display=None):
     with torch.random.fork_rng():
         torch.manual_seed(6)
         network = Headed()
-    return TrainingLoop(recipe, spec, data, network, display=display)
+    return TrainingLoop(recipe, Classification(recipe, spec, data), network, display=display)
 
 
 class StopAfter(Silent):
@@ -181,7 +185,7 @@ def test_auxiliary_classifiers_add_their_loss_and_the_network_s_own_answer_count
     )
     loop = loop_of(recipe, colour)
     network = copy.deepcopy(loop.network)
-    batch = next(training_batches(colour.training, (0, 255), loop.spec, loop.recipe, 0))
+    batch = next(training_batches(colour.training, (0, 255), loop.task.spec, loop.recipe, 0))
     layers = [layer for layer in network.modules() if isinstance(layer, Dropout)]
     tell_dropout(layers, recipe.seed, 0, batch.indices)
     answer = network(batch.images.contiguous(memory_format=loop.memory_format))

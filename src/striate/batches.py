@@ -31,11 +31,19 @@ LEAST_STEPS = 1200
 
 
 class Batch(NamedTuple):
-    """What one step sees: places in the training set, ``(N, C, H, W)`` images, ``(N,)`` targets."""
+    """What one step sees.
+
+    Attributes:
+        indices: ``(N,)``, the examples' places in the epoch's training set.
+        images: ``(N, C, *spatial)``, as the network reads them.
+        targets: ``(N,)`` class indices; of masks ``(N, *spatial)``.
+        weights: Of masks, perhaps the weight of each pixel, as the targets lie.
+    """
 
     indices: Tensor
     images: Tensor
     targets: Tensor
+    weights: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,16 @@ class TrainingData:
     classes: tuple[str, ...]
     fingerprint: str
     source: str
+
+    @property
+    def num_training(self) -> int:
+        """Images that train."""
+        return len(self.training.targets)
+
+    @property
+    def num_validation(self) -> int:
+        """Images that choices are made on."""
+        return 0 if self.validation is None else len(self.validation.targets)
 
 
 def load_training_data(recipe: Recipe, data_dir: Path | None = None) -> TrainingData:

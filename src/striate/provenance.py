@@ -7,17 +7,29 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 import striate
-from striate.batches import TrainingData
 from striate.recipes import Recipe
 
 
-def environment(recipe: Recipe, data: TrainingData, device: torch.device) -> dict[str, Any]:
+class Learned(Protocol):
+    """What provenance tells of the data."""
+
+    @property
+    def source(self) -> str: ...  # noqa: D102
+    @property
+    def fingerprint(self) -> str: ...  # noqa: D102
+    @property
+    def num_training(self) -> int: ...  # noqa: D102
+    @property
+    def num_validation(self) -> int: ...  # noqa: D102
+
+
+def environment(recipe: Recipe, data: Learned, device: torch.device) -> dict[str, Any]:
     """Say where and on what a run is made, as plain values for environment.json."""
     return {
         "striate": striate.__version__,
@@ -35,8 +47,8 @@ def environment(recipe: Recipe, data: TrainingData, device: torch.device) -> dic
         "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "data_source": data.source,
         "data_fingerprint": data.fingerprint,
-        "training_images": len(data.training.targets),
-        "validation_images": 0 if data.validation is None else len(data.validation.targets),
+        "training_images": data.num_training,
+        "validation_images": data.num_validation,
     }
 
 

@@ -83,6 +83,15 @@ class Recipe(BaseModel):
         description="Start from these weights: a name that `striate models` lists, a file, a run "
         "folder, or NETWORK:FILE for a file that does not say its network.",
     )
+    width: int | None = Field(
+        None, ge=1, description="Maps of the first level of a U-Net or V-Net; the paper's if open."
+    )
+    depth: int | None = Field(
+        None, ge=1, description="Levels below the first of a U-Net or V-Net; the paper's if open."
+    )
+    normalization: Literal["none", "batch", "instance", "group"] | None = Field(
+        None, description="After each convolution of a padded U-Net."
+    )
     epochs: int = Field(20, ge=1, description="Passes over the training set.")
     time: Annotated[float | None, BeforeValidator(_seconds)] = Field(
         None,
@@ -102,9 +111,27 @@ class Recipe(BaseModel):
         None, ge=1, description="Stop after this many epochs without a better validation error."
     )
 
-    loss: Literal["cross-entropy", "map", "squared-error"] = Field(
+    loss: Literal[
         "cross-entropy",
-        description="map is LeNet-5's, with a rubbish class; squared-error is to ±1.",
+        "map",
+        "squared-error",
+        "dice",
+        "dice-plain",
+        "cross-entropy+dice",
+        "focal",
+    ] = Field(
+        "cross-entropy",
+        description="map is LeNet-5's, with a rubbish class; squared-error is to ±1. Of masks: "
+        "dice is V-Net's, with squares, dice-plain has none; focal has exponent 2.",
+    )
+    class_weights: Literal["none", "balanced"] = Field(
+        "none", description="balanced: each class of the masks weighs as much as any other."
+    )
+    border_weight: float = Field(
+        0.0, ge=0, description="U-Net's weight of borders between cells that touch; its own is 10."
+    )
+    border_sigma: float = Field(
+        5.0, gt=0, description="How far from a border that weight reaches [pixels]."
     )
     rubbish: float = Field(10.0, gt=0, description="Penalty of the rubbish class of loss map.")
     auxiliary: float = Field(
@@ -144,6 +171,23 @@ class Recipe(BaseModel):
         "standardised by the training set.",
     )
     channels_last: bool = Field(True, description="Memory format of the maps.")
+    tile: Annotated[tuple[int, ...] | None, BeforeValidator(_numbers)] = Field(
+        None,
+        description="With masks: what the network is shown of an image at once in training, as "
+        "252,252 or 32,64,64 [pixels].",
+    )
+    intensity: Literal["set", "image", "ct"] | None = Field(
+        None,
+        description="With masks: standardised by the training set; by each image's own mean and "
+        "deviation; or ct, cut to 0.5 to 99.5 % of the values inside the masks, then by these. By "
+        "default ct for CT, image for MRI and other volumes, set for the rest.",
+    )
+    rare: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="With masks: share of the tiles that sit on a pixel of a class drawn evenly.",
+    )
     crop: Literal["center", "random", "area"] = Field(
         "center",
         description="Window of the network's input taken from a larger training image: its "
@@ -186,6 +230,19 @@ class Recipe(BaseModel):
     shear: float = Field(0.0, ge=0, description="Random horizontal shear, up to this slope.")
     elastic: float = Field(
         0.0, ge=0, description="Deviation of elastic deformation [pixels of the input]."
+    )
+    elastic_points: int = Field(
+        5, ge=2, description="Points a side at which that deformation is drawn."
+    )
+    turns: bool = Field(False, description="Turn by right angles and mirror at random.")
+    grey: float = Field(
+        0.0, ge=0, description="Random brightness and contrast, with this deviation [deviations]."
+    )
+    noise: float = Field(
+        0.0, ge=0, description="Random noise on every pixel, up to this deviation [deviations]."
+    )
+    match_histograms: bool = Field(
+        False, description="Give an image the histogram of another one at random, half of them."
     )
 
     @model_validator(mode="after")

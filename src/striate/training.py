@@ -16,6 +16,7 @@ from striate.provenance import environment
 from striate.recipes import Recipe
 from striate.run_creation import check_free, clear_leftovers, create_run
 from striate.runs import Run
+from striate.tasks import Classification
 from striate.tracing import trace
 from striate.training_loop import SECONDS_BETWEEN_SAVES, TrainingLoop
 from striate.weights import Weights, open_weights
@@ -92,7 +93,8 @@ def train(
         torch.manual_seed(recipe.seed)
         network = build(recipe.network, spec.channels, len(data.classes))
     check_protocol(recipe.protocol, network, recipe, spec)
-    made = environment(recipe, data, chosen)
+    task = Classification(recipe, spec, data)
+    made = environment(recipe, task, chosen)
     if weights is not None:
         report = weights.load_into(network)
         display.note(report)
@@ -102,7 +104,7 @@ def train(
         del weights  # the network has them; they can be half a gigabyte
     work = trace(network, (spec.channels, *spec.input_size)).multiply_adds * recipe.batch_size
     loop = TrainingLoop(
-        recipe, spec, data, network, device=chosen, display=display, save_seconds=save_seconds
+        recipe, task, network, device=chosen, display=display, save_seconds=save_seconds
     )
     with threads(suited_threads(work)):
         run = create_run(
@@ -184,8 +186,7 @@ def resume(
             )
         loop = TrainingLoop(
             run.recipe,
-            run.spec,
-            data,
+            Classification(run.recipe, run.spec, data),
             run.fresh_network(),
             device=chosen,
             display=display,

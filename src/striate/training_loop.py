@@ -10,18 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from striate.batches import Batch, TrainingData, steps_per_epoch, training_batches
-from striate.datasets.sets import Part
+from striate.batches import Batch
 from striate.display import Display, Silent
 from striate.errors import Interrupted, RunError, TrainingError
 from striate.interruption import stop_signals
 from striate.layers import Dropout, WithAuxiliary, tell_dropout
-from striate.losses import CrossEntropy, Loss, MaximumAPosteriori, SquaredError
 from striate.optimization import Optimizer, learning_rate, update_average
-from striate.preparation import InputSpec
 from striate.recipes import Recipe
 from striate.runs import Row, Run, State
-from striate.scoring import logits_of
+from striate.tasks import Task
 
 # Epochs that take less than this are not saved one by one.
 SECONDS_BETWEEN_SAVES = 1.0
@@ -36,6 +33,7 @@ class _Progress:
     loss_sum: float = 0.0
     mistakes: int = 0
     seen: int = 0
+    judged: int = 0  # images, or pixels, that could be right or wrong
     elapsed: float = 0.0
     reductions: int = 0
     epochs_since_best: int = 0
@@ -51,31 +49,25 @@ class TrainingLoop:
     def __init__(
         self,
         recipe: Recipe,
-        spec: InputSpec,
-        data: TrainingData,
+        task: Task,
         network: nn.Module,
         *,
         device: torch.device | None = None,
         display: Display | None = None,
         save_seconds: float = SECONDS_BETWEEN_SAVES,
     ) -> None:
-        self.recipe, self.spec, self.data = recipe, spec, data
+        self.recipe, self.task = recipe, task
         self.display = display or Silent()
         self.device = device = device or torch.device("cpu")
         self.save_seconds = save_seconds
-        self.memory_format = (
-            torch.channels_last if recipe.channels_last else torch.contiguous_format
-        )
+        self.memory_format = memory_format(network, recipe)
         self.network = network.to(device).train()
-        if recipe.channels_last:
-            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network) if recipe.ema else None
         self.dropouts = [layer for layer in self.network.modules() if isinstance(layer, Dropout)]
         self.optimizer = Optimizer(self.network.parameters(), recipe)
-        self.loss = _loss(recipe)
-        self.training = _to(data.training, device)
-        self.validation = None if data.validation is None else _to(data.validation, device)
-        self.steps_per_epoch = steps_per_epoch(len(data.training.targets), recipe.batch_size)
+        task.to(device)
+        self.steps_per_epoch = task.steps_per_epoch
         self.at = _Progress()
         self.started = time.monotonic()
         self.best: dict[str, Any] = {"weights": self._weights(), "epoch": 0, "score": None}
@@ -97,6 +89,7 @@ class TrainingLoop:
         """Take up what ``state`` gave."""
         names = state.keys() & (self.at.__dataclass_fields__.keys() - {"rows"})
         self.at = _Progress(rows=state["progress"], **{name: state[name] for name in names})
+        self.at.judged = state.get("judged", self.at.seen)
         self.network.load_state_dict(state["weights"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
@@ -106,8 +99,8 @@ class TrainingLoop:
     def go(self, run: Run) -> None:
         """Train until the recipe is done, saving on the way."""
         recipe, at = self.recipe, self.at
-        num_images = len(self.training.targets)
-        self.display.begin(recipe.epochs, num_images, at.epoch * num_images + at.seen)
+        examples = self.task.num_examples
+        self.display.begin(recipe.epochs, examples, at.epoch * examples + at.seen)
         self.started = time.monotonic() - at.elapsed
         last_save = time.monotonic()
         if at.finished:
@@ -134,10 +127,7 @@ class TrainingLoop:
     def epoch(self, run: Run, stopped: threading.Event) -> None:
         """Train to the end of the epoch, from the step where it stands."""
         recipe, at = self.recipe, self.at
-        batches = training_batches(
-            self.training, self.data.value_range, self.spec, recipe, at.epoch, first_step=at.step
-        )
-        for batch in batches:
+        for batch in self.task.batches(at.epoch, at.step):
             loss = self._step(run, batch)
             at.step += 1
             at.elapsed = time.monotonic() - self.started
@@ -158,10 +148,10 @@ class TrainingLoop:
         tell_dropout(self.dropouts, self.recipe.seed, at.epoch, batch.indices)
         answer = self.network(images)
         logits = answer.logits if isinstance(answer, WithAuxiliary) else answer
-        loss = self.loss(logits, batch.targets)
+        loss = self.task.loss(logits, batch)
         if isinstance(answer, WithAuxiliary):
             for auxiliary in answer.auxiliary:
-                loss = loss + self.recipe.auxiliary * self.loss(auxiliary, batch.targets)
+                loss = loss + self.recipe.auxiliary * self.task.loss(auxiliary, batch)
         value = loss.item()
         rate = self._rate(at.step)
         if not math.isfinite(value):
@@ -171,7 +161,9 @@ class TrainingLoop:
         if self.average is not None:
             update_average(self.average, self.network, self.recipe.ema, self.optimizer.steps)
         at.loss_sum += value * len(batch.targets)
-        at.mistakes += int((logits.argmax(dim=1) != batch.targets).sum())
+        wrong, judged = self.task.mistakes(logits, batch)
+        at.mistakes += wrong
+        at.judged += judged
         at.seen += len(batch.targets)
         return value
 
@@ -193,24 +185,28 @@ class TrainingLoop:
             "epoch": at.epoch + 1,
             "learning_rate": rate,
             "train_loss": at.loss_sum / at.seen,
-            "train_error": at.mistakes / at.seen,
+            "train_error": at.mistakes / max(at.judged, 1),
             "validation_loss": None,
             "validation_error": None,
         }
-        if self.validation is not None:
-            loss, error = self._validate(self.validation)
-            row["validation_loss"], row["validation_error"] = loss, error
-            if not math.isfinite(loss):
-                self._refuse(run, f"the validation loss is {loss}", rate, None)
+        score = None
+        if self.task.num_validation:
+            measured = self.task.validate(self.average or self.network)
+            row["validation_loss"], row["validation_error"] = measured.loss, measured.error
+            if measured.dice is not None:
+                row["validation_dice"] = measured.dice
+            if not math.isfinite(measured.loss):
+                self._refuse(run, f"the validation loss is {measured.loss}", rate, None)
+            score = measured.score
         elif not all(bool(weight.isfinite().all()) for weight in self.network.parameters()):
             self._refuse(run, "a weight is not finite", rate, None)
-        self._compare(row)
+        self._compare(score)
         at.elapsed = time.monotonic() - self.started
         row["seconds"] = round(at.elapsed, 3)
         at.rows.append(row)
         at.epoch += 1
         at.cut_after = at.step if at.step < self.steps_per_epoch else 0
-        at.step = at.mistakes = at.seen = 0
+        at.step = at.mistakes = at.judged = at.seen = 0
         at.loss_sum = 0.0
         at.finished = (
             at.epoch >= recipe.epochs
@@ -219,12 +215,9 @@ class TrainingLoop:
         )
         self.display.end_epoch(row)
 
-    def _compare(self, row: Row) -> None:
+    def _compare(self, score: list[float] | None) -> None:
         """Keep the weights if they are the best yet; let the plateau rule count."""
         at = self.at
-        score = None
-        if row["validation_error"] is not None:
-            score = [row["validation_error"], row["validation_loss"]]
         if score is None or self.best["score"] is None or score < self.best["score"]:
             self.best = {"weights": self._weights(), "epoch": at.epoch + 1, "score": score}
             at.epochs_since_best = at.epochs_since_reduction = 0
@@ -234,17 +227,6 @@ class TrainingLoop:
         if at.epochs_since_reduction >= self.recipe.plateau_epochs:
             at.reductions += 1
             at.epochs_since_reduction = 0
-
-    def _validate(self, part: Part) -> tuple[float, float]:
-        logits = logits_of(
-            self.average or self.network,
-            part.images,
-            self.data.value_range,
-            self.spec,
-            channels_last=self.recipe.channels_last,
-        )
-        loss = self.loss(logits, part.targets).item()
-        return loss, int((logits.argmax(dim=1) != part.targets).sum()) / len(part.targets)
 
     def _weights(self) -> dict[str, Tensor]:
         weights: dict[str, Tensor] = (self.average or self.network).state_dict()
@@ -280,13 +262,9 @@ class TrainingLoop:
         )
 
 
-def _loss(recipe: Recipe) -> Loss:
-    if recipe.loss == "map":
-        return MaximumAPosteriori(recipe.rubbish)
-    if recipe.loss == "squared-error":
-        return SquaredError()
-    return CrossEntropy(recipe.label_smoothing)
-
-
-def _to(part: Part, device: torch.device) -> Part:
-    return Part(part.images.to(device), part.targets.to(device))
+def memory_format(network: nn.Module, recipe: Recipe) -> torch.memory_format:
+    """Choose how maps lie in memory: channels last where the recipe says so, in 2-D or in 3-D."""
+    if not recipe.channels_last:
+        return torch.contiguous_format
+    volumes = any(isinstance(layer, nn.Conv3d) for layer in network.modules())
+    return torch.channels_last_3d if volumes else torch.channels_last

@@ -11,9 +11,10 @@ from striate.datasets.catalogue import DATASETS, PARTS, NamedSet
 from striate.errors import DataError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
+    from striate.datasets.masks import MaskSet
     from striate.datasets.sets import ImageSet
 
-__all__ = ["DATASETS", "PARTS", "NamedSet", "load"]
+__all__ = ["DATASETS", "PARTS", "NamedSet", "load", "load_masks"]
 
 
 def load(data: str, *, data_dir: Path | None = None, parts: Sequence[str] = PARTS) -> ImageSet:
@@ -65,6 +66,41 @@ def load(data: str, *, data_dir: Path | None = None, parts: Sequence[str] = PART
     return read_named(DATASETS[data], find_or_fetch(DATASETS[data], data_dir), wanted)
 
 
+def load_masks(data: str, *, data_dir: Path | None = None, parts: Sequence[str] = PARTS) -> MaskSet:
+    """Load parts of a set of images with masks into memory.
+
+    Args:
+        data: The name of such a set, ``isbi2012`` say; looked for as ``load`` does.
+        data_dir: Where to look first.
+        parts: Which of train, validation and test.
+
+    Raises:
+        UsageError: No set of images with masks has this name.
+        DataError: The files are missing or damaged, or a mask does not fit its image.
+    """
+    from striate.datasets.mask_sets import MASK_SETS, find_mask_set
+
+    if data in DATASETS:
+        raise UsageError(
+            f"{data} has one label for an image, but a mask for each is needed: "
+            f"{', '.join(MASK_SETS)}"
+        )
+    if data not in MASK_SETS:
+        raise UsageError(
+            f"no set of images with masks is called {data!r}; {did_you_mean(data, MASK_SETS)}"
+        )
+    return MASK_SETS[data].load(find_mask_set(data, _roots(data_dir)), parts)
+
+
+def _roots(data_dir: Path | None) -> list[Path]:
+    """List the folders under which named sets are looked for, in their order."""
+    import platformdirs
+
+    given = os.environ.get("STRIATE_DATA")
+    cache = platformdirs.user_cache_path("striate")
+    return [root for root in (data_dir, given and Path(given), cache) if root]
+
+
 def is_path(data: str) -> bool:
     """Tell the path of a folder from the name of a set.
 
@@ -96,8 +132,6 @@ def find_or_fetch(named: NamedSet, data_dir: Path | None = None) -> Path:
     Raises:
         DataError: They are nowhere, and could not be fetched.
     """
-    import platformdirs
-
     from striate.datasets.fetching import fetch_set
     from striate.datasets.layouts import find_files
 
@@ -106,12 +140,10 @@ def find_or_fetch(named: NamedSet, data_dir: Path | None = None) -> Path:
             f"the files lie in {data_dir} itself; give the folder above it with --data-dir, or "
             f"{data_dir} as DATA"
         )
-    given = os.environ.get("STRIATE_DATA")
-    cache = platformdirs.user_cache_path("striate")
-    roots = [root for root in (data_dir, given and Path(given), cache) if root]
+    roots = _roots(data_dir)
     for root in roots:
         if named.layout and find_files(root / named.name, named.layout):
             return root / named.name
-    folder = (data_dir or cache) / named.name
+    folder = (data_dir or roots[-1]) / named.name
     fetch_set(named, folder)
     return folder

@@ -1,0 +1,147 @@
+"""Random displacement of the places where an image is read, in 2-D and 3-D, for image and mask."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from striate.randomness import normals, uniforms
+from striate.recipes import Recipe
+
+_CUBIC = -0.75  # of cubic convolution, as torch interpolates bicubically
+
+
+def deforms(recipe: Recipe) -> bool:
+    """Say whether a recipe displaces places by anything but whole pixels, turns and mirrors."""
+    return any(
+        (recipe.shift, recipe.rotation, recipe.scale, recipe.squeeze, recipe.shear, recipe.elastic)
+    )
+
+
+def offsets(
+    recipe: Recipe,
+    epoch: int,
+    index: Tensor,
+    size: Sequence[int],
+    spacing: Sequence[float] | None = None,
+) -> Tensor:
+    """Say where each pixel of a tile is read, from the tile's middle.
+
+    Rotation (about every axis of a volume), scale, squeeze, shear, shift and elastic bending, as
+    far as the recipe allows. Elastic displacements are drawn from N(0, ``elastic``) on a grid of
+    ``elastic_points`` a side over the tile; between them they are interpolated by bicubic
+    convolution in 2-D, as U-Net does, and by cubic B-splines in 3-D, as V-Net does.
+
+    Args:
+        recipe: Says how strong each change is; its seed fixes the numbers.
+        epoch: Counted from 0.
+        index: ``(1,)``, the tile's place in the epoch.
+        size: Of the tile, a number for each spatial axis [pixels].
+        spacing: Size of a pixel along each axis, so that a rotation turns what is round; 1 each
+            by default.
+
+    Returns:
+        ``(*size, len(size))``, float32 [pixels].
+
+    Source:
+        O. Ronneberger, P. Fischer and T. Brox, "U-Net", 2015, section 3.1, with 3 points and 10
+        pixels; F. Milletari, N. Navab and S.-A. Ahmadi, "V-Net", 2016, with 2 points and 15
+        voxels. The ends of the B-spline are clamped, which V-Net leaves open.
+    """
+    axes = [torch.arange(n, dtype=torch.float32) - (n - 1) / 2 for n in size]
+    places = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
+    matrix, shift = _affine(recipe, epoch, index, len(size))
+    scale = torch.tensor([float(each) for each in spacing or (1,) * len(size)])
+    places = places @ (matrix * scale / scale[:, None]).T + shift
+    if recipe.elastic:
+        places = places + _bend(recipe, epoch, index, size)
+    return places
+
+
+def read_at(image: Tensor, places: Tensor, *, nearest: bool = False) -> Tensor:
+    """Read an image between its pixels; beyond its border it goes on as in a mirror.
+
+    Args:
+        image: ``(C, *spatial)``, float.
+        places: ``(*size, spatial axes)``, indices of pixels, fractions between them.
+        nearest: Take the nearest pixel; else interpolate linearly.
+
+    Returns:
+        ``(C, *size)``.
+
+    Example:
+        >>> image = torch.tensor([[[0.0, 1.0, 2.0]]])
+        >>> read_at(image, torch.tensor([[[0.0, 0.5], [0.0, -1.0]]]))
+        tensor([[[0.5000, 1.0000]]])
+    """
+    last = torch.tensor([max(n - 1, 1) for n in image.shape[1:]], dtype=torch.float32)
+    grid = (2 * places / last - 1).flip(-1)
+    mode = "nearest" if nearest else "bilinear"
+    return F.grid_sample(
+        image[None], grid[None], mode=mode, padding_mode="reflection", align_corners=True
+    )[0]
+
+
+def _affine(recipe: Recipe, epoch: int, index: Tensor, axes: int) -> tuple[Tensor, Tensor]:
+    drawn = (2 * uniforms(recipe.seed, epoch, index, "deformation", 9)[0] - 1).tolist()
+    shift = torch.tensor([recipe.shift * value for value in drawn[:axes]])
+    matrix = torch.eye(axes)
+    planes = [(axes - 2, axes - 1), *([(0, 2), (0, 1)] if axes == 3 else [])]
+    for (row, column), value in zip(planes, drawn[3:6], strict=False):
+        angle = math.radians(recipe.rotation * value)
+        turn = torch.eye(axes)
+        turn[row, row] = turn[column, column] = math.cos(angle)
+        turn[row, column], turn[column, row] = math.sin(angle), -math.sin(angle)
+        matrix = matrix @ turn
+    stretch = torch.eye(axes)
+    squeeze = (1 + recipe.squeeze) ** drawn[6]
+    stretch[-1, -1], stretch[-2, -2] = 1 / squeeze, squeeze
+    stretch[-1, -2] = recipe.shear * drawn[7]
+    return matrix @ stretch / (1 + recipe.scale) ** drawn[8], shift
+
+
+def _bend(recipe: Recipe, epoch: int, index: Tensor, size: Sequence[int]) -> Tensor:
+    """Draw displacements, (*size, axes) [pixels]."""
+    points, axes = recipe.elastic_points, len(size)
+    drawn = normals(recipe.seed, epoch, index, "bend", axes * points**axes)
+    field = recipe.elastic * drawn.view(*(points,) * axes, axes)
+    weigh = bspline_weights if axes == 3 else bicubic_weights
+    for axis, length in enumerate(size):
+        field = torch.tensordot(weigh(length, points), field, dims=([1], [axis])).movedim(0, axis)
+    return field
+
+
+def bicubic_weights(length: int, points: int) -> Tensor:
+    """Weigh control points for each pixel by cubic convolution through them: (length, points)."""
+    return _weights(length, points, _convolution)
+
+
+def bspline_weights(length: int, points: int) -> Tensor:
+    """Weigh control points for each pixel by uniform cubic B-splines: (length, points)."""
+    return _weights(length, points, _bspline)
+
+
+def _weights(length: int, points: int, kernel: Callable[[Tensor], Tensor]) -> Tensor:
+    at = torch.arange(length, dtype=torch.float64) * ((points - 1) / max(length - 1, 1))
+    near = at.floor().clamp(max=points - 2).long()
+    weights = torch.zeros(length, points, dtype=torch.float64)
+    rows = torch.arange(length)
+    for step in (-1, 0, 1, 2):
+        column = (near + step).clamp(0, points - 1)
+        share = kernel((at - (near + step)).abs())
+        weights.index_put_((rows, column), share, accumulate=True)
+    return weights.to(torch.float32)
+
+
+def _convolution(x: Tensor) -> Tensor:
+    inner = ((_CUBIC + 2) * x - (_CUBIC + 3)) * x * x + 1
+    outer = ((_CUBIC * x - 5 * _CUBIC) * x + 8 * _CUBIC) * x - 4 * _CUBIC
+    return torch.where(x <= 1, inner, torch.where(x < 2, outer, torch.zeros_like(x)))
+
+
+def _bspline(x: Tensor) -> Tensor:
+    inner = 2 / 3 - x**2 + x**3 / 2
+    outer = (2 - x).clamp(min=0) ** 3 / 6
+    return torch.where(x <= 1, inner, outer)

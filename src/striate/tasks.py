@@ -1,0 +1,136 @@
+"""What a network learns: examples, a loss, and how well it does; labels for whole images here."""
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from striate.batches import Batch, TrainingData, steps_per_epoch, training_batches
+from striate.datasets.sets import Part
+from striate.losses import CrossEntropy, Loss, MaximumAPosteriori, SquaredError
+from striate.preparation import InputSpec
+from striate.recipes import Recipe
+from striate.scoring import logits_of
+
+
+class Measures(NamedTuple):
+    """How a network does on the validation part.
+
+    Attributes:
+        loss: What training minimises.
+        error: Share of images, or of pixels, that are wrong.
+        dice: Mean Dice coefficient over the classes but the first, where there are masks.
+    """
+
+    loss: float
+    error: float
+    dice: float | None = None
+
+    @property
+    def score(self) -> list[float]:
+        """What choices are made by, the lower the better."""
+        return [self.error if self.dice is None else 1 - self.dice, self.loss]
+
+
+class Task(Protocol):
+    """What a training loop works on.
+
+    Attributes:
+        num_examples: Examples of an epoch.
+        steps_per_epoch: Steps that an epoch takes.
+        num_training: Images that train.
+        num_validation: Images that choices are made on.
+        source: Where the data were found.
+        fingerprint: SHA-256 of the data.
+        classes: Names of the classes, in the order of the logits.
+    """
+
+    num_examples: int
+    steps_per_epoch: int
+    num_training: int
+    num_validation: int
+    source: str
+    fingerprint: str
+    classes: tuple[str, ...]
+
+    def to(self, device: torch.device) -> None:
+        """Move the data to where batches are wanted."""
+
+    def batches(self, epoch: int, first_step: int) -> Iterator[Batch]:
+        """Give an epoch's batches from a step on, each a function of seed, epoch and place."""
+
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Give what is minimised, a mean over the batch."""
+
+    def mistakes(self, logits: Tensor, batch: Batch) -> tuple[int, int]:
+        """Count what is wrong, and how many there were to be right."""
+
+    def validate(self, network: nn.Module) -> Measures:
+        """Measure a network on the validation part, if there is one."""
+
+
+class Classification:
+    """One label for each image.
+
+    Args:
+        recipe: Complete.
+        spec: The network's input.
+        data: The images.
+    """
+
+    def __init__(self, recipe: Recipe, spec: InputSpec, data: TrainingData) -> None:
+        self.recipe, self.spec = recipe, spec
+        self.training, self.validation = data.training, data.validation
+        self.value_range, self.classes = data.value_range, data.classes
+        self.source, self.fingerprint = data.source, data.fingerprint
+        self.num_examples = self.num_training = data.num_training
+        self.num_validation = data.num_validation
+        self.steps_per_epoch = steps_per_epoch(self.num_examples, recipe.batch_size)
+        self._loss = _loss(recipe)
+
+    def to(self, device: torch.device) -> None:
+        """Move the images and labels."""
+        self.training = _to(self.training, device)
+        self.validation = None if self.validation is None else _to(self.validation, device)
+
+    def batches(self, epoch: int, first_step: int) -> Iterator[Batch]:
+        """Give every image once, in an order of its own."""
+        return training_batches(
+            self.training, self.value_range, self.spec, self.recipe, epoch, first_step=first_step
+        )
+
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Average over the images."""
+        return self._loss(logits, batch.targets)
+
+    def mistakes(self, logits: Tensor, batch: Batch) -> tuple[int, int]:
+        """Count the images that are wrong."""
+        return int((logits.argmax(dim=1) != batch.targets).sum()), len(batch.targets)
+
+    def validate(self, network: nn.Module) -> Measures:
+        """Show the network every validation image."""
+        part = self.validation
+        if part is None:
+            raise ValueError("there is no validation part; set the recipe's validation above 0")
+        logits = logits_of(
+            network,
+            part.images,
+            self.value_range,
+            self.spec,
+            channels_last=self.recipe.channels_last,
+        )
+        wrong = int((logits.argmax(dim=1) != part.targets).sum())
+        return Measures(self._loss(logits, part.targets).item(), wrong / len(part.targets))
+
+
+def _loss(recipe: Recipe) -> Loss:
+    if recipe.loss == "map":
+        return MaximumAPosteriori(recipe.rubbish)
+    if recipe.loss == "squared-error":
+        return SquaredError()
+    return CrossEntropy(recipe.label_smoothing)
+
+
+def _to(part: Part, device: torch.device) -> Part:
+    return Part(part.images.to(device), part.targets.to(device))
