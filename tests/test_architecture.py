@@ -63,6 +63,7 @@ TESTED_BY = {
     "drawing/volumes": ["test_drawing_blocks"],
     "drawing/wording": ["test_drawing_wording"],
     "models/__init__": ["test_models"],
+    "models/canon": ["test_models"],
     "studies/__init__": ["test_cli_study"],
     "tracing/__init__": ["test_tracing"],
     "tracing/keeping": ["test_tracing_readings"],

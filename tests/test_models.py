@@ -7,7 +7,15 @@ import pytest
 import torch
 
 from striate.errors import UsageError
-from striate.models import NETWORKS, RECIPES, build, find_network, find_recipe, with_defaults
+from striate.models import (
+    NETWORKS,
+    RECIPES,
+    build,
+    find_network,
+    find_recipe,
+    outline,
+    with_defaults,
+)
 from striate.recipes import Recipe
 from striate.tracing import trace
 
@@ -77,6 +85,22 @@ PAPER_PARAMETERS = {
     "strided_c": 954_730,
     "convpool_c": 1_369_738,
     "allcnn_c": 1_369_738,
+    "n4": 219_290,
+    # 48 × (16 + 1) + 48 × (48 × 16 + 1) + 48 × (48 × 25 + 1) + 200 × (48 × 25 + 1) + 2 × 201
+    "ciresan65": 335_978,
+    "unet": 31_030_658,
+    "unet_padded": 31_030_658,
+    "unet3d": 5_601_154,
+    "vnet": 65_175_314,
+    "vnet_released": 61_982_682,
+}
+# Of networks that label pixels: for which pixels of the paper's image they answer.
+PIXELS = {
+    "unet": (388, 388),
+    "unet_padded": (512, 512),
+    "unet3d": (64, 64, 64),
+    "vnet": (64, 128, 128),
+    "vnet_released": (64, 128, 128),
 }
 # What would take seconds to compute is traced here, and computed in the network's own tests.
 MOST_MULTIPLY_ADDS = 300_000_000
@@ -96,11 +120,13 @@ def test_every_network_builds_and_maps_its_input_to_its_classes(name):
     traced = trace(built, network.input_shape)
     assert traced.parameters == PAPER_PARAMETERS[name]
     assert traced.unknown == ()
-    assert traced.output_shape == (network.num_classes,)
-    assert trace(other, (channels + 1, *size)).output_shape == (7,)
+    answered = PIXELS[name] if network.task == "segmentation" else ()
+    assert traced.output_shape == (network.num_classes, *answered)
+    assert trace(other, (channels + 1, *size)).output_shape == (7, *answered)
     if max(size) <= 64 and traced.multiply_adds < MOST_MULTIPLY_ADDS:
-        assert built(torch.zeros(3, *network.input_shape)).shape == (3, network.num_classes)
-        assert other(torch.zeros(3, channels + 1, *size)).shape == (3, 7)
+        images = torch.zeros(3, *network.input_shape)
+        assert built(images).shape == (3, network.num_classes, *answered)
+        assert other(torch.zeros(3, channels + 1, *size)).shape == (3, 7, *answered)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -152,3 +178,22 @@ def test_a_network_without_channels_or_classes_is_refused():
         build("lenet5", in_channels=0)
     with pytest.raises(UsageError, match="num_classes is -1; a network needs 1 or more"):
         build("lenet5", num_classes=-1)
+
+
+def test_a_network_takes_the_options_that_it_lets_its_user_set_and_refuses_others():
+    narrow = build("unet_padded", width=4, depth=2, normalization="batch")
+    assert narrow(torch.zeros(3, 1, 8, 12)).shape == (3, 2, 8, 12)
+    assert outline("unet_padded", width=4).output.weight.shape == (2, 4, 1, 1)
+    with pytest.raises(UsageError, match=r"unet has no 'widht' to set; did you mean 'width'\?"):
+        build("unet", widht=4)
+    with pytest.raises(UsageError, match="unet has no 'normalization' to set; known: depth, width"):
+        outline("unet", normalization="batch")
+    with pytest.raises(UsageError, match="lenet5 has no 'width' to set; it is built as published"):
+        build("lenet5", width=4)
+
+
+def test_what_an_answer_is_for_stands_with_the_network():
+    tasks = {network.task for network in NETWORKS.values()}
+    assert tasks == {"classification", "window", "segmentation"}
+    assert (NETWORKS["n4"].task, NETWORKS["vnet"].task) == ("window", "segmentation")
+    assert NETWORKS["lenet5"].task == "classification"

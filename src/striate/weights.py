@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 import torch
@@ -83,6 +84,7 @@ def build(
     num_classes: int | None = None,
     *,
     weights: str | Path | None = None,
+    **options: Any,
 ) -> nn.Module:
     """Build a network by name, with fresh weights or with given ones.
 
@@ -97,13 +99,15 @@ def build(
             of torchvision's or timm's), a run folder, or ``NETWORK:FILE`` for a file that
             does not say which of several networks it is for. Fresh ones are drawn from
             torch's global generator.
+        options: What else the network lets its user set: of ``unet``, ``width`` and ``depth``.
 
     Returns:
-        The network in training mode: images to logits, ``(N, C, H, W)`` to ``(N, num_classes)``.
+        The network in training mode: images to logits, ``(N, C, *spatial)`` to
+        ``(N, num_classes)``, or to ``(N, num_classes, *spatial)`` where each pixel is labelled.
 
     Raises:
-        UsageError: There is no network or are no weights of that name, or the weights are
-            for another network.
+        UsageError: There is no network or are no weights of that name, the network has no such
+            option, or the weights are for another network.
         DataError: The weights cannot be fetched or read.
 
     Example:
@@ -113,7 +117,7 @@ def build(
     """
     find_network(name)
     opened = None if weights is None else open_weights(str(weights), name)
-    network = models.build(name, in_channels, num_classes)
+    network = models.build(name, in_channels, num_classes, **options)
     if opened is not None:
         print(opened.load_into(network), file=sys.stderr)
     return network
