@@ -96,6 +96,18 @@ def test_dropout_works_in_training_only():
     assert torch.equal(network(images), network(images))
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"form": "foo"}, "form is 'foo'; choose one of 'base', 'strided', 'convpool', 'allcnn'"),
+        ({"stages": "C"}, "stages is 'C'; choose one of 'a', 'b', 'c'"),
+    ],
+)
+def test_stages_and_forms_that_do_not_exist_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        AllCNN(**options)
+
+
 def test_weights_are_drawn_by_their_fan_in():
     torch.manual_seed(2)
     network = AllCNN(stages="b", form="convpool")

@@ -3,7 +3,7 @@
 import pytest
 
 from striate import errors
-from striate.errors import StriateError, did_you_mean
+from striate.errors import StriateError, UsageError, did_you_mean, require_choice
 
 KINDS = [
     kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)
@@ -40,3 +40,12 @@ def test_a_wrong_value_is_a_value_error_too():
 )
 def test_a_wrong_name_is_answered_with_the_nearest_or_with_all(name, answer):
     assert did_you_mean(name, iter(["mnist", "lenet5", "digits"])) == answer
+
+
+def test_a_choice_that_does_not_exist_is_refused_with_those_that_do():
+    for given in ("a", "", None, "AB", ["A"]):
+        with pytest.raises(UsageError, match=r"^shortcuts is .*; choose one of 'A', 'B'$"):
+            require_choice("shortcuts", given, "AB")
+    with pytest.raises(UsageError, match=r"^depth is 20; choose one of 18, 34$"):
+        require_choice("depth", 20, {18: (2, 2), 34: (3, 4)})
+    require_choice("depth", 34, {18: (2, 2), 34: (3, 4)})

@@ -326,12 +326,20 @@ def test_the_published_recipe_for_imagenet(name):
         (ResNet, {"depth": 34, "stride_in_3x3": True}, "is of depth 50, 101 and 152, not 34"),
         (CifarResNet, {"depth": 18}, r"depth is 18; choose 6n \+ 2: 8, 14, 20"),
         (CifarResNet, {"depth": 2}, r"depth is 2; choose 6n \+ 2: 8, 14, 20"),
+        (ResNet, {"depth": 18, "shortcuts": "a"}, "is 'a'; choose one of 'A', 'B', 'C', 'none'"),
+        (ResNet, {"shortcuts": None}, "shortcuts is None; choose one of 'A', 'B', 'C'$"),
+        (CifarResNet, {"shortcuts": "b"}, "is 'b'; choose one of 'A', 'B', 'C', 'none'"),
     ],
 )
-def test_a_depth_that_does_not_exist_is_refused(network, options, message):
+def test_a_depth_or_shortcuts_that_do_not_exist_are_refused(network, options, message):
     with pytest.raises(ValueError, match=message):
         network(**options)
 
 
 def test_the_recipe_averages_the_scores_of_its_scales_as_the_paper_does():
     assert find_recipe("resnet152").view_average == "scores"
+
+
+def test_a_bottleneck_without_a_shortcut_is_refused():
+    with pytest.raises(ValueError, match="shortcuts is 'none'; choose one of 'A', 'B', 'C'"):
+        Bottleneck(32, 8, 1, "none")

@@ -89,21 +89,6 @@ def test_subsampling_begins_as_the_squashed_average():
     assert torch.allclose(pool(x), torch.tanh(F.avg_pool2d(x, 5)), atol=1e-6)
 
 
-@pytest.mark.parametrize("overlap", [2, 10])
-def test_overlap_widens_windows_and_leaves_maps_and_weights_as_they_are(overlap):
-    network = Scherer2010(2, 5, overlap=overlap)
-    assert maps(network, (2, 96, 96)) == PAPER_MAPS["scherer_norb"]
-    p2, p4 = network.layers.p2, network.layers.p4
-    assert (p2.kernel_size, p2.stride) == (4 + overlap, 4)
-    assert (p4.kernel_size, p4.stride) == (3 + overlap, 3)
-    x = torch.zeros(1, 16, 92, 92)
-    x[..., 40, 40] = 1  # first pixel of block 10, and in the widened windows of its neighbours
-    reached = p2(x)[0, 0].nonzero().flatten().unique().tolist()
-    reach = [p for p in range(23) if 4 * p - overlap // 2 <= 40 < 4 * p + 4 + overlap // 2]
-    assert reached == reach
-    assert len(reach) > 1
-
-
 def test_windows_of_the_jittered_network_overlap_by_4_and_3():
     layers = build("scherer_jittered").layers
     assert layers.p2.kernel_size - layers.p2.stride == 4
@@ -131,12 +116,12 @@ def test_another_size_is_refused_with_the_remedy():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"overlap": 3}, "overlap is 3; choose an even number from 0"),
-        ({"overlap": -2}, "overlap is -2; choose an even number from 0"),
-        ({"overlap": 2, "pooling": "subsampling"}, "windows of subsampling cannot overlap"),
+        ({"task": "x"}, "task is 'x'; choose one of 'norb', 'caltech', 'mnist', 'jittered'"),
+        ({"pooling": "mean"}, "pooling is 'mean'; choose one of 'max', 'subsampling', 'average'"),
         ({"task": "jittered", "pooling": "average"}, "windows of average cannot overlap"),
+        ({"task": "jittered", "pooling": "subsampling"}, "windows of subsampling cannot overlap"),
     ],
 )
-def test_an_overlap_that_cannot_be_is_refused(options, message):
+def test_a_task_or_a_pooling_that_cannot_be_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         Scherer2010(**options)

@@ -6,6 +6,7 @@ from torch import nn
 
 from striate.layers import Dropout
 from striate.models import build, find_recipe
+from striate.models.vgg import VGG
 from striate.normalization import LocalResponseNorm
 from striate.tracing import trace
 
@@ -179,6 +180,11 @@ def test_the_dense_form_of_d_has_the_paper_s_convolutions_and_no_more_parameters
         (4096, 512, 7, 7), (4096, 4096, 1, 1), (1000, 4096, 1, 1),
     ]  # fmt: skip
     assert sum(p.numel() for p in network.to_dense().parameters()) == 138_357_544
+
+
+def test_a_configuration_that_does_not_exist_is_refused():
+    with pytest.raises(ValueError, match="configuration is 'F'; choose one of 'A', 'A-LRN', 'B'"):
+        VGG(configuration="F")
 
 
 def test_other_sizes_are_refused_with_the_remedy():

@@ -1,4 +1,4 @@
-"""The exceptions a caller may catch, each with the exit code of the command line."""
+"""The exceptions a caller may catch, each with its exit code, and refusals of wrong names."""
 
 import difflib
 from collections.abc import Iterable
@@ -48,3 +48,24 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
+
+
+def require_choice(option: str, given: object, choices: Iterable[object]) -> None:
+    """Refuse a value that an option does not have.
+
+    Args:
+        option: Its name.
+        given: The value that came.
+        choices: All that it may be.
+
+    Raises:
+        UsageError: It is none of them.
+
+    Example:
+        >>> require_choice("pooling", "mean", ["max", "average"])
+        Traceback (most recent call last):
+        striate.errors.UsageError: pooling is 'mean'; choose one of 'max', 'average'
+    """
+    legal = list(choices)
+    if given not in legal:
+        raise UsageError(f"{option} is {given!r}; choose one of {', '.join(map(repr, legal))}")

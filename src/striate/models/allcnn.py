@@ -40,11 +40,12 @@ Departures from the paper, and what it leaves open:
 """
 
 from collections import OrderedDict
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from striate.errors import require_choice
 from striate.layers import Dropout, normal_by_fan_in
 from striate.recipes import Recipe
 
@@ -91,6 +92,9 @@ class AllCNN(nn.Module):
           32x32 in the paper
         - returns: logits, ``(N, num_classes)``, none below 0
 
+    Raises:
+        ValueError: There are no such stages or there is no such form.
+
     Source:
         Springenberg et al., 2015, Tables 1 and 2.
     """
@@ -104,6 +108,8 @@ class AllCNN(nn.Module):
         form: Form = "allcnn",
     ) -> None:
         super().__init__()
+        require_choice("stages", stages, STAGES)
+        require_choice("form", form, get_args(Form))
         self.dropout = Dropout(0.2)
         self.stage1 = _stage(in_channels, 96, STAGES[stages], form)
         self.stage2 = _stage(96, 192, STAGES[stages], form)

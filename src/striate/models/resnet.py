@@ -55,11 +55,12 @@ Departures from the paper, and what it leaves open:
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from striate.errors import require_choice
 from striate.layers import normal_by_fan_in
 from striate.recipes import Recipe
 
@@ -132,12 +133,16 @@ class BasicBlock(nn.Module):
     Shape:
         - input: ``(N, in_channels, H, W)``
         - output: ``(N, width, ceil(H / stride), ceil(W / stride))``, rectified
+
+    Raises:
+        ValueError: There are no such shortcuts.
     """
 
     expansion = 1
 
     def __init__(self, in_channels: int, width: int, stride: int, shortcuts: Shortcuts) -> None:
         super().__init__()
+        require_choice("shortcuts", shortcuts, get_args(Shortcuts))
         self.conv1 = _convolution(in_channels, width, 3, stride)
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = _convolution(width, width, 3)
@@ -167,6 +172,9 @@ class Bottleneck(nn.Module):
     Shape:
         - input: ``(N, in_channels, H, W)``
         - output: ``(N, 4 * width, ceil(H / stride), ceil(W / stride))``, rectified
+
+    Raises:
+        ValueError: There are no such shortcuts around a bottleneck.
     """
 
     expansion = 4
@@ -181,6 +189,7 @@ class Bottleneck(nn.Module):
         stride_in_3x3: bool = False,
     ) -> None:
         super().__init__()
+        require_choice("shortcuts", shortcuts, "ABC")
         self.conv1 = _convolution(in_channels, width, 1, 1 if stride_in_3x3 else stride)
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = _convolution(width, width, 3, stride if stride_in_3x3 else 1)
@@ -233,7 +242,7 @@ class ResNet(nn.Module):
         - returns: logits, ``(N, num_classes)``
 
     Raises:
-        ValueError: There is no network of that depth, or none with these blocks.
+        ValueError: There is no network of that depth, or none with these shortcuts or blocks.
 
     Source:
         He et al., 2015, sections 3.3 and 4.1, Table 1.
@@ -249,8 +258,7 @@ class ResNet(nn.Module):
         stride_in_3x3: bool = False,
     ) -> None:
         super().__init__()
-        if depth not in BLOCKS:
-            raise ValueError(f"depth is {depth}; choose one of {', '.join(map(str, BLOCKS))}")
+        require_choice("depth", depth, BLOCKS)
         block: Block = BasicBlock
         if depth >= 50:
             if shortcuts == "none":
@@ -294,7 +302,7 @@ class CifarResNet(nn.Module):
         - returns: logits, ``(N, num_classes)``
 
     Raises:
-        ValueError: The depth is not 6n + 2.
+        ValueError: The depth is not 6n + 2, or there are no such shortcuts.
 
     Source:
         He et al., 2015, section 4.2.

@@ -34,18 +34,18 @@ Departures from the paper, and what it leaves open:
        with momentum; the paper uses RPROP on the whole set.
     4. Input: each channel is standardised by the training images, also NORB's raw stereo pairs;
        the faded borders of the Caltech images are left to whoever prepares the folder.
-    5. ``overlap`` widens each window of max pooling by equal parts on both sides, so that maps and
-       weights stay as they are; how the paper treats the border is not known here.
-    6. The window shapes of Table 2 (cone, pyramid, triangle, binomial) are missing: their weights
-       are not printed.
-    7. The refinement on hard patterns behind the paper's best results is missing.
+    5. The overlaps of Table 1 are missing: how wider windows meet the border is not known here.
+       So are the window shapes of Table 2 (cone, pyramid, triangle, binomial): their weights are
+       not printed.
+    6. The refinement on hard patterns behind the paper's best results is missing.
 """
 
 from collections import OrderedDict
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from torch import Tensor, nn
 
+from striate.errors import require_choice
 from striate.layers import Subsample, uniform_by_fan_in
 from striate.recipes import Recipe
 
@@ -70,6 +70,8 @@ class Task(NamedTuple):
     hidden: int
 
 
+Pooling = Literal["max", "subsampling", "average"]
+
 TASKS = {
     "norb": Task(96, (16, 32), (5, 6), (4, 3), (4, 3), hidden=100),
     "caltech": Task(140, (16, 128), (16, 6), (5, 5), (5, 5), hidden=0),
@@ -86,15 +88,14 @@ class Scherer2010(nn.Module):
         num_classes: Number of classes.
         task: Whose layers: "norb", "caltech", "mnist" or "jittered".
         pooling: "max" and "subsampling" are the paper's; "average" has no parameters.
-        overlap: By how much neighbouring windows of max pooling overlap beyond the table above:
-            an even number [pixels of the pooling's input]; the paper tries 0 to 10.
 
     Shape:
         - images: ``(N, in_channels, side, side)``, float, mean 0 and variance 1
         - returns: logits, ``(N, num_classes)``
 
     Raises:
-        ValueError: The overlap is odd or negative; or windows that overlap are not max pooling's.
+        ValueError: There is no such task or pooling; or the task's windows overlap, as those of
+            "jittered", and are not max pooling's.
 
     Source:
         Scherer et al., 2010, sections 3 and 4.
@@ -106,14 +107,13 @@ class Scherer2010(nn.Module):
         num_classes: int = 5,
         *,
         task: Literal["norb", "caltech", "mnist", "jittered"] = "norb",
-        pooling: Literal["max", "subsampling", "average"] = "max",
-        overlap: int = 0,
+        pooling: Pooling = "max",
     ) -> None:
         super().__init__()
-        if overlap < 0 or overlap % 2:
-            raise ValueError(f"overlap is {overlap}; choose an even number from 0, as 0, 2, 4")
+        require_choice("task", task, TASKS)
+        require_choice("pooling", pooling, get_args(Pooling))
         layout = TASKS[task]
-        if pooling != "max" and (overlap or layout.windows != layout.strides):
+        if pooling != "max" and layout.windows != layout.strides:
             raise ValueError(f"windows of {pooling} cannot overlap; choose pooling='max'")
         self.side = side = layout.side
         channels = in_channels
@@ -124,7 +124,7 @@ class Scherer2010(nn.Module):
             layers[f"c{place}"] = nn.Conv2d(channels, maps, kernel_size)
             layers[f"tanh{place}"] = nn.Tanh()
             if pooling == "max":
-                pool: nn.Module = nn.MaxPool2d(window + overlap, stride, padding=overlap // 2)
+                pool: nn.Module = nn.MaxPool2d(window, stride)
             elif pooling == "subsampling":
                 pool = nn.Sequential(Subsample(maps, window), nn.Tanh())
             else:

@@ -38,6 +38,7 @@ Departures from the paper, and what it leaves open:
 
 from torch import Tensor, nn
 
+from striate.errors import require_choice
 from striate.fully_convolutional import FullyConvolutional, require_side
 from striate.layers import Dropout
 from striate.normalization import LocalResponseNorm
@@ -65,12 +66,16 @@ class VGG(nn.Module):
     Shape:
         - images: ``(N, in_channels, 224, 224)``, float
         - returns: logits, ``(N, num_classes)``
+
+    Raises:
+        ValueError: There is no such configuration.
     """
 
     def __init__(
         self, in_channels: int = 3, num_classes: int = 1000, *, configuration: str = "D"
     ) -> None:
         super().__init__()
+        require_choice("configuration", configuration, CONFIGURATIONS)
         self.features = nn.Sequential(*_layers(in_channels, CONFIGURATIONS[configuration]))
         self.classifier = nn.Sequential(
             nn.Linear(512 * 7 * 7, 4096),
