@@ -29,6 +29,41 @@ class Asking(nn.Module):
         return {}["map"]
 
 
+class Gated(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv1d(3, 4, 3)
+
+    def forward(self, x):
+        y = self.conv(x)
+        if y.mean() > 0:  # line GATE
+            return y
+        return -y
+
+
+class Outer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.gated = Gated()
+
+    def forward(self, x):
+        return self.gated(x)
+
+
+class Failing(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.sizes = {}["sizes"]  # line FAIL
+
+
+def wide(width):
+    return nn.Linear(width, width)
+
+
+def leaving():
+    raise SystemExit(3)
+
+
 class Loud(nn.Module):
     def forward(self, x):
         print("loud")
@@ -68,17 +103,48 @@ def test_a_network_of_one_s_own_is_described(capsys, own):
     [
         ("{}:small", "{}:small does not say what it reads; add --input, as --input 3x224x224"),
         ("{}:number --input 1x9", "{}:number gives a int; a torch.nn.Module, or a function"),
-        ("{}:absent --input 1x9", "{}:absent: AttributeError: module '{}' has no attribute"),
+        ("{}:smal --input 1x9", "{} has no 'smal'; did you mean 'small'?"),
         ("absent.nets:a --input 1x9", "absent.nets:a: ModuleNotFoundError: No module named"),
         ("{}:broken --input 1x9", "{}:broken: KeyError: 'no such"),
         ("{}:Asking --input 1x9", "{}:Asking: KeyError: 'map'"),
         ("{}:ready --input 3x9", "Conv1d (Conv1d): 4 channels are needed, not a map of shape (3"),
-        (":small --input 1x9", ":small: ValueError: Empty module name"),
+        (":small --input 1x9", ":small is half of package.module:factory; give both"),
+        ("{}: --input 1x9", "{}: is half of package.module:factory; give both"),
+        ("{}:wide --input 9", "{}:wide cannot be called without arguments (missing a required"),
+        ("{}:leaving --input 9", "{}:leaving: SystemExit: 3 (of_mine/nets.py:"),
+        ("of_mine/nets.py:small", "a module is needed, not a file; type of_mine.nets:small\n"),
+        ("../of_mine/nets.py:a", "a file; go to ../of_mine and type nets:a\n"),
+        ("of_mine/nets.py", "type of_mine.nets:NAME, NAME being the function or class in it"),
+        ("of_mine.nets", "of_mine.nets is a module of Python; type of_mine.nets:NAME, NAME"),
+        ("./of_mine", "./of_mine is not a run: it has no recipe.yaml; give the name of a network"),
+        ("runs/absent", "runs/absent does not exist; give the name of a network, a run folder"),
+        ("absent", "no network is called 'absent'; did you mean"),
     ],
 )
 def test_what_cannot_be_described_is_refused_in_a_line(capsys, own, words, message):
     line = refused(capsys, 2, "describe", *words.replace("{}", own).split())
     assert message.replace("{}", own) in line
+
+
+def line_of(mark):
+    (number,) = [n for n, line in enumerate(OWN.splitlines(), 1) if f"# line {mark}" in line]
+    return f"(of_mine/nets.py:{number})\n"
+
+
+def test_a_network_that_asks_for_values_is_refused_with_the_line_that_asks(capsys, own):
+    line = refused(capsys, 2, "describe", f"{own}:Outer", "--input", "3x9")
+    assert line.startswith("striate: gated.bool: a condition needs the values of a map, but only ")
+    assert "let sizes decide, or give a network without this step" in line
+    assert line.endswith(line_of("GATE"))
+    assert "meta" not in line
+
+
+def test_the_line_of_an_exception_in_one_s_own_code_is_named(capsys, own):
+    line = refused(capsys, 2, "describe", f"{own}:Failing", "--input", "3x9")
+    assert line.endswith(f":Failing: KeyError: 'sizes' {line_of('FAIL')}")
+    line = refused(capsys, 2, "describe", f"{own}:Outer", "--input", "5x9")
+    assert "gated.conv (Conv1d): 3 channels are needed" in line
+    assert "(of_mine/nets.py:" in line
 
 
 def test_what_is_not_used_in_evaluation_is_named(capsys):
@@ -109,9 +175,11 @@ def test_markdown_and_sizes(capsys):
     assert "'--sizes'" in refused(capsys, 2, "describe", "lenet5", "--sizes", "0")
 
 
-def test_one_number_is_no_input_of_a_network_that_reads_maps(capsys):
-    line = refused(capsys, 2, "describe", "lenet5", "--input", "64")
-    assert "--input is '64'; write channels, height and width as 3x224x224" in line
+@pytest.mark.parametrize("shape", ["64", "1x64", "1x1x32x32"])
+def test_an_input_needs_the_axes_of_the_network(capsys, run, shape):
+    for network in ("lenet5", run):
+        line = refused(capsys, 2, "describe", network, "--input", shape)
+        assert f"--input is '{shape}'; write channels, height and width as 3x224x224" in line
 
 
 def test_what_a_network_prints_is_no_part_of_the_json(capsys, own):

@@ -113,11 +113,17 @@ def test_of_many_classes_the_ten_with_the_lowest_recall_are_shown(capsys, tmp_pa
     assert [name for name, value in recalls.items() if value is None] == ["23", "24", "25"]
 
 
-def test_evaluate_refuses_what_is_no_run_and_data_that_do_not_fit(capsys, reader, bars, tmp_path):
-    line = refused(capsys, 1, "evaluate", str(tmp_path / "absent"))
-    assert "absent does not exist; `striate train NETWORK DATA --out DIR` makes one" in line
-    line = refused(capsys, 1, "evaluate", str(tmp_path))
-    assert "is not a run: it has no recipe.yaml" in line
+@pytest.mark.parametrize(
+    "command",
+    ["evaluate {}", "predict {} a.png", "train --resume {}", "describe {}", "draw {} -o a.svg"],
+)
+def test_a_path_that_is_no_run_is_a_wrong_argument_of_every_command(capsys, tmp_path, command):
+    for place, words in ((tmp_path / "no", "no does not exist; "), (tmp_path, "is not a run: it")):
+        line = refused(capsys, 2, *(word.replace("{}", str(place)) for word in command.split()))
+        assert words in line
+
+
+def test_evaluate_refuses_data_that_do_not_fit(capsys, reader, bars, tmp_path):
     line = refused(capsys, 2, "evaluate", reader, "--data", "digts")
     assert "no data set is called 'digts'; did you mean 'digits'?" in line
     line = refused(capsys, 3, "evaluate", reader, "--data", bars)
@@ -245,8 +251,6 @@ def test_what_cannot_be_predicted_is_one_line(capsys, reader, three, tmp_path):
     assert "empty holds no image and no other file; images are known by their suffix" in line
     line = refused(capsys, 3, "predict", reader, str(tmp_path / "full"))
     assert "full holds no image but 1 other files (notes.txt)" in line
-    line = refused(capsys, 1, "predict", str(tmp_path / "empty"), str(three))
-    assert "is not a run" in line
     line = refused(capsys, 2, "predict", reader, str(three), "--top", "0")
     assert "'--top': Input should be greater than or equal to 1" in line
 

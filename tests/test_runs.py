@@ -7,7 +7,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from striate.errors import DataError, RunError
+from striate.errors import DataError, RunError, UsageError
 from striate.preparation import prepare
 from striate.recipes import Recipe
 from striate.runs import FORMAT, Run
@@ -72,9 +72,9 @@ def test_predict_refuses_what_the_network_cannot_read(run):
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
-    with pytest.raises(RunError, match=r"absent does not exist; `striate train"):
+    with pytest.raises(UsageError, match=r"absent does not exist; `striate train"):
         Run(tmp_path / "absent")
-    with pytest.raises(RunError, match=r"is not a run: it has no recipe\.yaml"):
+    with pytest.raises(UsageError, match=r"is not a run: it has no recipe\.yaml"):
         Run(tmp_path)
 
 

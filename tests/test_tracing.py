@@ -340,9 +340,9 @@ def test_no_kernel_runs_on_known_functions():
         (
             Calling(lambda x: x if x.sum() > 0 else -x),
             (1, 5),
-            r"bool \(bool\): __bool__ failed on shapes alone, a trace has no values",
+            r"^bool: a condition needs the values of a map, but only shapes are followed",
         ),
-        (Calling(lambda x: x.mean().item()), (1, 5), r"item \(item\): item failed on shapes alone"),
+        (Calling(lambda x: x.mean().item()), (1, 5), r"^item: item\(\) needs the values of a map"),
         (
             nn.Sequential(nn.Flatten(), nn.Linear(400, 10)),
             (1, 28, 28),

@@ -246,6 +246,6 @@ def test_a_mistake_inside_a_rule_is_not_hidden():
 def test_what_torch_refuses_is_refused_with_the_layer():
     network = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Bilinear(4, 5, 6))
     with pytest.raises(
-        UsageError, match=r"^1 \(Calling\): bilinear failed on shapes alone, .*size does not match"
+        UsageError, match=r"^1 \(Calling\): bilinear failed on shapes alone: .*size does not match"
     ):
         trace(nn.Sequential(network[0], Calling(lambda x: network[1](x, x))), SHAPE)

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from following import Calling
+from striate.errors import UsageError
 from striate.tracing import trace
 from striate.tracing.tensors import tensors_in
 
@@ -206,3 +207,23 @@ def test_constants_are_not_read():
 def test_tensors_are_found_in_nested_results_in_order():
     a, b, c = torch.zeros(1), torch.zeros(2), torch.zeros(3)
     assert [t.numel() for t in tensors_in([a, {"x": (b, 4), "y": [c, None]}])] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("ask", "written"),
+    [
+        (lambda x: x[x > 0], "a mask as index"),
+        (lambda x: int(x.sum()), r"int\(\)"),
+        (lambda x: float(x.sum()), r"float\(\)"),
+        (lambda x: list(range(x.argmax())), r"an index or range\(\)"),
+        (lambda x: f"{x.sum():.3f}", "a formatted string"),
+        (lambda x: x.tolist(), r"tolist\(\)"),
+        (lambda x: torch.unique(x), r"unique\(\)"),
+        (lambda x: x.nonzero(), r"nonzero\(\)"),
+    ],
+)
+def test_what_asks_for_values_is_named_as_it_was_written(ask, written):
+    words = f": {written} needs the values of a map, but only shapes are followed, nothing is"
+    with pytest.raises(UsageError, match=words) as refusal:
+        trace(Calling(ask), SHAPE)
+    assert "meta" not in str(refusal.value)

@@ -37,7 +37,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from striate import plotting
-from striate.errors import DataError, RunError
+from striate.errors import DataError, RunError, UsageError
 from striate.files import write_file
 from striate.model_card import model_card
 from striate.models import build
@@ -80,14 +80,17 @@ class Run:
         spec: What the network expects of an image.
 
     Raises:
-        RunError: The folder is missing, is not a run, or was written by a later version.
+        UsageError: The folder is missing or is not a run.
+        RunError: The run is damaged, or was written by a later version.
     """
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         if not (self.path / "recipe.yaml").is_file():
             what = "is not a run: it has no recipe.yaml" if self.path.exists() else "does not exist"
-            raise RunError(f"{self.path} {what}; `striate train NETWORK DATA --out DIR` makes one")
+            raise UsageError(
+                f"{self.path} {what}; `striate train NETWORK DATA --out DIR` makes one"
+            )
         try:
             environment = json.loads((self.path / "environment.json").read_bytes())
             if environment["format"] > FORMAT:

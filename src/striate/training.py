@@ -163,8 +163,8 @@ def resume(
         save_seconds: As in ``train``.
 
     Raises:
-        UsageError: The device does not exist here.
-        RunError: The folder is not a run, or none of its states is whole.
+        UsageError: The folder is not a run, or the device does not exist here.
+        RunError: The run is damaged, or none of its states is whole.
         DataError: The data are not those the run began with.
     """
     display = display or Silent()

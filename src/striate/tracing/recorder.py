@@ -24,6 +24,7 @@ from striate.tracing.tensors import (
     Storage,
     mapped,
     tensors_in,
+    why_refused,
     writes,
 )
 from striate.tracing.values import (
@@ -261,7 +262,7 @@ class Recorder(TorchFunctionMode):
             else:
                 result, records = self._answer(call, traits, outcome)
         except UsageError as error:
-            raise UsageError(f"{name} ({leaf.kind if leaf else kind}): {error}") from error
+            raise UsageError(f"{name}{f' ({leaf.kind})' if leaf else ''}: {error}") from error
         if not records:
             return result
         if leaf is None:
@@ -335,10 +336,7 @@ class Recorder(TorchFunctionMode):
         try:
             result = func(*meta_args, **meta_kwargs)
         except Exception as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise UsageError(
-                f"{func.__name__} failed on shapes alone, a trace has no values: {reason}"
-            ) from error
+            raise UsageError(why_refused(func, error)) from error
         axes = united([Value((), None, moved(r.value, {})) for r in call.given], ())
         result = mapped(result, lambda tensor: originals.get(id(tensor), tensor))
         written = tensors_in([result])

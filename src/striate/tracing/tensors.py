@@ -78,6 +78,30 @@ def writes(func: Function) -> bool:
     return name in ("__setitem__", "__set__") or (name.endswith("_") and not name.endswith("__"))
 
 
+# What a person wrote where a function of this name is then called.
+_WRITTEN_AS = {
+    "__bool__": "a condition",
+    "__int__": "int()",
+    "__float__": "float()",
+    "__index__": "an index or range()",
+    "__format__": "a formatted string",
+    "__contains__": "in",
+    "__getitem__": "a mask as index",
+}
+
+
+def why_refused(func: Function, error: Exception) -> str:
+    """Say why a function cannot be followed by shapes, where torch's meta kernels refuse it."""
+    reason = str(error).strip().partition("\n")[0]
+    if "meta" not in reason.lower() and func.__name__ != "__format__":
+        return f"{func.__name__} failed on shapes alone: {reason}"
+    written = _WRITTEN_AS.get(func.__name__, f"{func.__name__}()")
+    return (
+        f"{written} needs the values of a map, but only shapes are followed, nothing is computed; "
+        "let sizes decide, or give a network without this step"
+    )
+
+
 class Storage:
     """Memory that one or more tensors share.
 
