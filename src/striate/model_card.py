@@ -5,11 +5,12 @@ from typing import Any
 
 from striate.preparation import InputSpec
 from striate.recipes import Recipe
+from striate.tile_input import TileSpec
 
 
 def model_card(
     recipe: Recipe,
-    spec: InputSpec,
+    spec: InputSpec | TileSpec,
     classes: Sequence[str],
     rows: Sequence[Mapping[str, float | None]],
     evaluation: Mapping[str, Any] | None,
@@ -23,6 +24,7 @@ def model_card(
         rows: The run's progress.
         evaluation: What ``evaluate`` found, or None.
     """
+    labels_images = isinstance(spec, InputSpec)
     done = f"{len(rows)} of {recipe.epochs} epochs"
     if recipe.time is not None:
         done += " (the last may be cut short: it ran under a limit of time)"
@@ -30,7 +32,7 @@ def model_card(
     lines = [
         "---",
         "library_name: striate",
-        "pipeline_tag: image-classification",
+        f"pipeline_tag: image-{'classification' if labels_images else 'segmentation'}",
         f"tags: [{recipe.network}]",
         "---",
         "",
@@ -43,7 +45,16 @@ def model_card(
     errors = [row["validation_error"] for row in rows if row["validation_error"] is not None]
     if errors:
         lines += [f"- lowest validation error: {100 * min(errors):.2f} %"]
-    if evaluation:
+    if evaluation and "dice" in evaluation:
+        dices = ", ".join(
+            f"{name} {value:.4f}" for name, value in evaluation["dice"].items() if value is not None
+        )
+        lines += [
+            f"- on {evaluation['examples']:,} images of `{evaluation['data']}` "
+            f"({evaluation['part']}): Dice {dices}; pixel error "
+            f"{100 * evaluation['pixel_error']:.2f} %, see `evaluation.json`"
+        ]
+    elif evaluation:
         protocol = evaluation.get("protocol", "single")  # older evaluations do not say
         views = "" if protocol == "single" else f", protocol {protocol}"
         lines += [
@@ -51,10 +62,16 @@ def model_card(
             f"({evaluation['part']}{views}): {100 * evaluation['accuracy']:.2f} %, "
             "see `evaluation.json`"
         ]
+    plural = "s" if spec.channels > 1 else ""
+    if isinstance(spec, InputSpec):
+        size = (
+            f"resized to {'x'.join(map(str, spec.image_size))}, network reads "
+            f"{'x'.join(map(str, spec.input_size))} pixels"
+        )
+    else:
+        size = f"of any size, trained on tiles of {'x'.join(map(str, spec.tile))} pixels"
     lines += [
-        f"- input: {spec.channels} channel{'s' if spec.channels > 1 else ''}, resized to "
-        f"{'x'.join(map(str, spec.image_size))}, network reads "
-        f"{'x'.join(map(str, spec.input_size))} pixels",
+        f"- input: {spec.channels} channel{plural}, {size}",
         f"- classes: {', '.join(classes[:20])}{' …' if len(classes) > 20 else ''}",
         "",
         "```",

@@ -199,8 +199,12 @@ class Recipe(BaseModel):
         "before the window is taken, as 256,512 [pixels]; by default image_size.",
     )
     protocol: Literal[
-        "single", "ten-crop", "dense", "multi-scale", "fifty-crop", "150-crop", "144-crop"
-    ] = Field("single", description="Views of an image whose answers are averaged at test time.")
+        "single", "ten-crop", "dense", "multi-scale", "fifty-crop", "150-crop", "144-crop", "turns"
+    ] = Field(
+        "single",
+        description="Views of an image whose answers are averaged at test time; turns, by right "
+        "angles and mirrored, is for masks.",
+    )
     scales: Annotated[tuple[int, ...], BeforeValidator(_numbers)] = Field(
         (),
         description="For protocols multi-scale and 150-crop: shorter sides, as 224,256,288 "

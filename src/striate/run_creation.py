@@ -13,6 +13,7 @@ from striate.files import sync_folder, write_file
 from striate.preparation import InputSpec
 from striate.recipes import Recipe
 from striate.runs import EVALUATION_FILES, FILES, FORMAT, Run, State
+from striate.tile_input import TileSpec
 
 
 def check_free(path: Path, *, overwrite: bool) -> None:
@@ -55,7 +56,7 @@ def create_run(
     path: Path,
     *,
     recipe: Recipe,
-    spec: InputSpec,
+    spec: InputSpec | TileSpec,
     classes: Sequence[str],
     environment: Mapping[str, Any],
     state: State,

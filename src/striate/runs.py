@@ -40,9 +40,10 @@ from striate import plotting
 from striate.errors import DataError, RunError, UsageError
 from striate.files import write_file
 from striate.model_card import model_card
-from striate.models import build
+from striate.models import build, find_network
 from striate.preparation import InputSpec, prepare
 from striate.recipes import Recipe
+from striate.tile_input import TileSpec
 
 FORMAT = 1
 GENERATIONS = 2
@@ -60,11 +61,21 @@ PROGRESS_COLUMNS = {
     "train_error": "train_error [share]",
     "validation_loss": "validation_loss",
     "validation_error": "validation_error [share]",
+    "validation_dice": "validation_dice [mean over classes]",
     "seconds": "seconds [s since the start]",
 }
 
+# Columns that a run without masks does not have.
+OF_MASKS = ("validation_dice",)
+
 State = dict[str, Any]
 Row = dict[str, float | None]
+
+
+def network_options(recipe: Recipe) -> dict[str, Any]:
+    """Give what a recipe sets of its network's build, for ``models.build``."""
+    names = ("width", "depth", "normalization")
+    return {name: value for name in names if (value := getattr(recipe, name)) is not None}
 
 
 class Run:
@@ -77,7 +88,8 @@ class Run:
         path: The folder.
         recipe: What was asked for.
         classes: Class names, in the order of the logits.
-        spec: What the network expects of an image.
+        task: What the network answers: ``"classification"``, ``"window"`` or
+            ``"segmentation"``.
 
     Raises:
         UsageError: The folder is missing or is not a run.
@@ -103,17 +115,42 @@ class Run:
             self.classes: tuple[str, ...] = tuple(
                 json.loads((self.path / "classes.json").read_bytes())
             )
-            self.spec = InputSpec.model_validate_json((self.path / "input.json").read_bytes())
+            self.task = find_network(self.recipe.network).task
+            spec = InputSpec if self.task == "classification" else TileSpec
+            self._spec = spec.model_validate_json((self.path / "input.json").read_bytes())
         except (OSError, ValueError, KeyError) as error:
             raise RunError(
                 f"{self.path} is a damaged run ({str(error).splitlines()[0]}); put the file back "
                 "from a copy, or train again"
             ) from error
 
+    @property
+    def spec(self) -> InputSpec:
+        """What the network expects of an image that it gives one label.
+
+        Raises:
+            RunError: It labels pixels.
+        """
+        if isinstance(self._spec, InputSpec):
+            return self._spec
+        raise RunError(f"{self.path} labels pixels; it has no label for a whole image")
+
+    @property
+    def tile_spec(self) -> TileSpec:
+        """What the network expects of an image whose pixels it labels.
+
+        Raises:
+            RunError: It labels whole images.
+        """
+        if isinstance(self._spec, TileSpec):
+            return self._spec
+        raise RunError(f"{self.path} labels whole images; it has no label for a pixel")
+
     def fresh_network(self) -> nn.Module:
         """Build the network with weights of no meaning; the caller's random numbers stay."""
         with torch.random.fork_rng(devices=[]):
-            return build(self.recipe.network, self.spec.channels, len(self.classes))
+            options = network_options(self.recipe)
+            return build(self.recipe.network, self._spec.channels, len(self.classes), **options)
 
     def network(self) -> nn.Module:
         """Build the network with the run's best weights, ready for prediction.
@@ -176,6 +213,7 @@ class Run:
             {
                 key: float(line[column]) if line[column] else None
                 for key, column in PROGRESS_COLUMNS.items()
+                if column in line
             }
             for line in csv.DictReader(io.StringIO(text))
         ]
@@ -214,7 +252,7 @@ class Run:
             return
         write_file(
             self.path / "README.md",
-            model_card(self.recipe, self.spec, self.classes, self.progress(), evaluation),
+            model_card(self.recipe, self._spec, self.classes, self.progress(), evaluation),
         )
 
     def note_stop(self, stop: Mapping[str, Any]) -> Path:
@@ -242,7 +280,7 @@ class Run:
         facts = {
             "network": self.recipe.network,
             "classes": self.classes,
-            "input": self.spec.model_dump(),
+            "input": self._spec.model_dump(),
         }
         content = safetensors.torch.save(
             {name: tensor.cpu().contiguous() for name, tensor in weights.items()},
@@ -252,14 +290,15 @@ class Run:
         write_file(self.path / "model.safetensors", content)
         text = io.StringIO()
         lines = csv.writer(text, lineterminator="\n")
-        lines.writerow(PROGRESS_COLUMNS.values())
+        keys = [key for key in PROGRESS_COLUMNS if key not in OF_MASKS or (rows and key in rows[0])]
+        lines.writerow(PROGRESS_COLUMNS[key] for key in keys)
         lines.writerows(
-            ["" if row[key] is None else repr(row[key]) for key in PROGRESS_COLUMNS] for row in rows
+            ["" if row[key] is None else repr(row[key]) for key in keys] for row in rows
         )
         write_file(self.path / "progress.csv", text.getvalue())
         title = f"{self.recipe.network} on {self.recipe.data}"
         write_file(self.path / "curves.svg", plotting.curves(rows, title=title))
-        card = model_card(self.recipe, self.spec, self.classes, rows, evaluation)
+        card = model_card(self.recipe, self._spec, self.classes, rows, evaluation)
         write_file(self.path / "README.md", card)
 
     @contextmanager

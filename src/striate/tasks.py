@@ -57,6 +57,9 @@ class Task(Protocol):
     def to(self, device: torch.device) -> None:
         """Move the data to where batches are wanted."""
 
+    def form(self, network: nn.Module) -> nn.Module:
+        """Give what is shown the batches: the network itself, or a form that shares its weights."""
+
     def batches(self, epoch: int, first_step: int) -> Iterator[Batch]:
         """Give an epoch's batches from a step on, each a function of seed, epoch and place."""
 
@@ -93,6 +96,10 @@ class Classification:
         """Move the images and labels."""
         self.training = _to(self.training, device)
         self.validation = None if self.validation is None else _to(self.validation, device)
+
+    def form(self, network: nn.Module) -> nn.Module:
+        """Give the network itself."""
+        return network
 
     def batches(self, epoch: int, first_step: int) -> Iterator[Batch]:
         """Give every image once, in an order of its own."""

@@ -2,24 +2,18 @@
 
 from pathlib import Path
 
-import torch
-
-from striate.batches import input_spec, load_training_data, sized, suited
 from striate.datasets import expand, is_path
 from striate.devices import choose_device, suited_threads, threads
 from striate.display import Display, Silent
-from striate.errors import DataError, UsageError
-from striate.models import build, find_network, with_defaults
-from striate.preparation import InputSpec
-from striate.protocols import check_protocol
+from striate.errors import DataError
+from striate.models import with_defaults
 from striate.provenance import environment
 from striate.recipes import Recipe
 from striate.run_creation import check_free, clear_leftovers, create_run
 from striate.runs import Run
-from striate.tasks import Classification
-from striate.tracing import trace
+from striate.task_making import again, load_weights, prepare
 from striate.training_loop import SECONDS_BETWEEN_SAVES, TrainingLoop
-from striate.weights import Weights, open_weights
+from striate.weights import open_weights
 
 
 def train(
@@ -75,43 +69,23 @@ def train(
         recipe = recipe.replace(weights=weights.given)
         if "input_range" not in given and weights.mean is not None:
             recipe = recipe.replace(input_range=None)
-    data = load_training_data(recipe, data_dir)
-    recipe = sized(recipe, given, len(data.training.targets))
-    for choice, name in (
-        (recipe.schedule == "plateau", "schedule plateau"),
-        (recipe.patience is not None, "patience"),
-    ):
-        if choice and data.validation is None:
-            raise UsageError(f"{name} needs a validation part; set validation to 0.1, say")
-    input_shape = find_network(recipe.network).input_shape
-    channels = data.training.images.shape[1]
-    recipe, notes = suited(recipe, given, channels, input_shape)
-    for note in notes:
-        display.note(note)
-    spec = input_spec(data.training.images, data.value_range, input_shape, recipe)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        network = build(recipe.network, spec.channels, len(data.classes))
-    check_protocol(recipe.protocol, network, recipe, spec)
-    task = Classification(recipe, spec, data)
-    made = environment(recipe, task, chosen)
+    prepared = prepare(recipe, given, display, data_dir)
+    made = environment(prepared.recipe, prepared.task, chosen)
     if weights is not None:
-        report = weights.load_into(network)
-        display.note(report)
-        spec = _as_weights_expect(spec, weights, recipe, display)
+        prepared, report = load_weights(prepared, weights, display)
         facts = {"given": weights.given, "file": str(weights.path), "sha256": weights.sha256}
         made["weights"] = {**facts, "report": report}
         del weights  # the network has them; they can be half a gigabyte
-    work = trace(network, (spec.channels, *spec.input_size)).multiply_adds * recipe.batch_size
+    recipe, spec, task, network, work = prepared
     loop = TrainingLoop(
         recipe, task, network, device=chosen, display=display, save_seconds=save_seconds
     )
-    with threads(suited_threads(work)):
+    with threads(suited_threads(work * recipe.batch_size)):
         run = create_run(
             place,
             recipe=recipe,
             spec=spec,
-            classes=data.classes,
+            classes=task.classes,
             environment=made,
             state=loop.state(),
             overwrite=overwrite,
@@ -119,26 +93,6 @@ def train(
         with run.locked():
             loop.go(run)
     return Run(place)
-
-
-def _as_weights_expect(
-    spec: InputSpec, weights: Weights, recipe: Recipe, display: Display
-) -> InputSpec:
-    """Standardise the input as the weights expect it, where they say so."""
-    expected = weights.standardization(spec.channels)
-    if expected is None:
-        if recipe.input_range is None:
-            display.note("what input these weights expect is not known: the training set decides")
-        return spec
-    mean, std = (", ".join(f"{value:g}" for value in values) for values in expected)
-    words = f"mean {mean}, deviation {std}"
-    if recipe.input_range is None:
-        display.note(f"input standardised as these weights expect: {words}")
-        return spec.model_copy(update={"mean": expected[0], "std": expected[1]})
-    if (spec.mean, spec.std) != expected:
-        low, high = recipe.input_range
-        display.note(f"input_range {low:g},{high:g} is kept, but these weights expect {words}")
-    return spec
 
 
 def resume(
@@ -177,16 +131,16 @@ def resume(
             display.note(note)
         moved = data_dir is not None and is_path(run.recipe.data)
         recipe = run.recipe.replace(data=str(data_dir)) if moved else run.recipe
-        data = load_training_data(recipe, data_dir)
-        if data.fingerprint != run.environment["data_fingerprint"]:
+        task = again(run, data_dir, recipe)
+        if task.fingerprint != run.environment["data_fingerprint"]:
             raise DataError(
-                f"the data in {data.source} are not those this run began with (fingerprint "
-                f"{data.fingerprint[:12]}, not {run.environment['data_fingerprint'][:12]}); "
+                f"the data in {task.source} are not those this run began with (fingerprint "
+                f"{task.fingerprint[:12]}, not {run.environment['data_fingerprint'][:12]}); "
                 "give the folder that holds them with --data-dir"
             )
         loop = TrainingLoop(
             run.recipe,
-            Classification(run.recipe, run.spec, data),
+            task,
             run.fresh_network(),
             device=chosen,
             display=display,

@@ -67,6 +67,7 @@ class TrainingLoop:
         self.dropouts = [layer for layer in self.network.modules() if isinstance(layer, Dropout)]
         self.optimizer = Optimizer(self.network.parameters(), recipe)
         task.to(device)
+        self.form = task.form(self.network)
         self.steps_per_epoch = task.steps_per_epoch
         self.at = _Progress()
         self.started = time.monotonic()
@@ -146,7 +147,7 @@ class TrainingLoop:
         at = self.at
         images = batch.images.contiguous(memory_format=self.memory_format)
         tell_dropout(self.dropouts, self.recipe.seed, at.epoch, batch.indices)
-        answer = self.network(images)
+        answer = self.form(images)
         logits = answer.logits if isinstance(answer, WithAuxiliary) else answer
         loss = self.task.loss(logits, batch)
         if isinstance(answer, WithAuxiliary):

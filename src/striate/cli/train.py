@@ -18,7 +18,12 @@ from striate.recipes import Recipe, recipe_fields
 # Where each field of the recipe stands in the help of `striate train`.
 PANELS = {
     "The run": ("seed", "weights", "epochs", "time", "batch_size", "validation", "patience"),
+    "Network": ("width", "depth", "normalization"),
     "Loss": ("loss", "rubbish", "auxiliary", "label_smoothing"),
+    "Masks": (
+        *("tile", "intensity", "rare", "class_weights", "border_weight", "border_sigma"),
+        *("turns", "grey", "noise", "match_histograms"),
+    ),
     "Optimisation": (
         *("optimizer", "learning_rate", "momentum", "nesterov", "weight_decay", "schedule"),
         *("warmup", "milestones", "plateau_epochs", "plateau_factor", "ema"),
@@ -27,7 +32,7 @@ PANELS = {
     "Evaluation": ("protocol", "scales", "view_average"),
     "Augmentation": (
         *("flip", "crop_padding", "pca_color"),
-        *("shift", "rotation", "scale", "squeeze", "shear", "elastic"),
+        *("shift", "rotation", "scale", "squeeze", "shear", "elastic", "elastic_points"),
     ),
 }
 

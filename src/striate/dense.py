@@ -1,0 +1,3 @@
+"""stub"""
+def dense(network, window):
+    raise NotImplementedError

@@ -1,0 +1,63 @@
+"""A network that labels pixels over whole images in memory: scores, turned views, labels."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from striate.scoring import evaluating
+from striate.tile_input import TileSpec, standardize, statistics
+from striate.tiled_prediction import predict_tiled
+
+VIEWS = ("single", "turns")
+
+
+@torch.inference_mode()
+def probabilities(
+    form: nn.Module, image: Tensor, spec: TileSpec, *, protocol: str = "single", memory: str = "2GB"
+) -> Tensor:
+    """Give the probability of each class at each pixel.
+
+    A volume is shown slice by slice, along its first axis, to a network that reads images.
+
+    Args:
+        form: The network in the form that answers for every pixel.
+        image: ``(C, *spatial)``, as stored.
+        spec: The network's input.
+        protocol: ``"single"``, or ``"turns"``: the mean over right-angle turns and mirrors of
+            the last two axes, each turned back: eight exact views, four where these axes have
+            different lengths (turned by half a turn alone).
+        memory: For the network's maps.
+
+    Returns:
+        ``(K, *spatial)``, float32, on the image's device.
+    """
+    own = statistics([image]) if spec.intensity == "image" else None
+    if image.dim() == len(spec.tile) + 2:
+        slices = [
+            _averaged(form, standardize(image[:, i], spec, own), protocol, memory)
+            for i in range(image.shape[1])
+        ]
+        return torch.stack(slices, dim=1)
+    return _averaged(form, standardize(image, spec, own), protocol, memory)
+
+
+def _averaged(form: nn.Module, image: Tensor, protocol: str, memory: str) -> Tensor:
+    with evaluating(form):
+        if protocol == "single":
+            return _shares(form, image, memory)
+        square = image.shape[-1] == image.shape[-2]
+        quarters = range(4) if square else (0, 2)
+        total = torch.zeros(0, device=image.device)
+        for quarter in quarters:
+            for mirror in ([], [-1]):
+                view = torch.rot90(image.flip(mirror), quarter, (-2, -1)).contiguous()
+                answer = torch.rot90(_shares(form, view, memory), -quarter, (-2, -1)).flip(mirror)
+                total = answer if not len(total) else total + answer
+        return total / (2 * len(quarters))
+
+
+def _shares(form: nn.Module, image: Tensor, memory: str) -> Tensor:
+    return torch.softmax(predict_tiled(form, image, memory=memory, return_logits=True), dim=0)
+
+

@@ -1,0 +1,105 @@
+"""The task of labelling every pixel: tiles to learn from, whole images to be measured on."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from striate.batches import Batch
+from striate.datasets.masks import IGNORED
+from striate.dense import dense
+from striate.mask_data import (
+    MaskData,
+    balanced,
+    class_shares,
+    tiles_per_epoch,
+    with_weights,
+)
+from striate.models import find_network
+from striate.patches import Tiles
+from striate.recipes import Recipe
+from striate.scoring import evaluating
+from striate.segmentation_losses import pixel_loss
+from striate.segmentation_metrics import count_pixels, mean_dice
+from striate.tasks import Measures
+from striate.tile_input import TileSpec, standardize, statistics
+from striate.tiled_prediction import whole
+
+
+def pixel_form(network: nn.Module, name: str) -> nn.Module:
+    """Give the form of a network that answers for every pixel it has full surroundings of.
+
+    A classifier of windows becomes its dense form, which shares its weights; other networks are
+    that form themselves.
+    """
+    known = find_network(name)
+    if known.task == "window":
+        return dense(network, window=known.input_shape[-1])
+    return network
+
+
+class Segmentation:
+    """A class for each pixel.
+
+    Args:
+        recipe: Complete.
+        spec: The network's input.
+        data: The images with their masks.
+        output: What the network answers of a tile, a number for each spatial axis [pixels].
+    """
+
+    def __init__(
+        self, recipe: Recipe, spec: TileSpec, data: MaskData, output: tuple[int, ...]
+    ) -> None:
+        self.recipe, self.spec, self.validation = recipe, spec, data.validation
+        self.classes = data.classes
+        self.source, self.fingerprint = data.source, data.fingerprint
+        self.num_training, self.num_validation = len(data.training), len(data.validation)
+        self.num_examples = tiles_per_epoch(data.training, output, recipe.batch_size)
+        self.steps_per_epoch = self.num_examples // recipe.batch_size
+        self.tiles = Tiles(data.training, spec, output, recipe, with_weights(data, recipe))
+        weights = None
+        if recipe.class_weights == "balanced":
+            weights = balanced(class_shares(data.training, len(data.classes)))
+        self._loss = pixel_loss(recipe.loss, weights)
+        self.device = torch.device("cpu")
+
+    def to(self, device: torch.device) -> None:
+        """Say where batches are wanted; tiles are cut on the processor."""
+        self.device = device
+
+    def form(self, network: nn.Module) -> nn.Module:
+        """Give what is shown tiles: a network of windows in its dense form."""
+        return pixel_form(network, self.recipe.network)
+
+    def batches(self, epoch: int, first_step: int) -> Iterator[Batch]:
+        """Cut an epoch's tiles, as many of each image."""
+        places = torch.arange(self.num_examples)
+        for indices in torch.split(places, self.recipe.batch_size)[first_step:]:
+            batch = self.tiles.batch(epoch, indices)
+            yield Batch(*(each if each is None else each.to(self.device) for each in batch))
+
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Average over the pixels that count."""
+        return self._loss(logits, batch.targets, batch.weights)
+
+    def mistakes(self, logits: Tensor, batch: Batch) -> tuple[int, int]:
+        """Count the pixels that are wrong, and those that count."""
+        counted = batch.targets != IGNORED
+        wrong = (logits.argmax(dim=1) != batch.targets) & counted
+        return int(wrong.sum()), int(counted.sum())
+
+    @torch.inference_mode()
+    def validate(self, network: nn.Module) -> Measures:
+        """Show the network every validation image whole; losses are averaged over them."""
+        form = self.form(network)
+        losses, confusion = [], torch.zeros(len(self.classes), len(self.classes), dtype=torch.int64)
+        with evaluating(form):
+            for each in self.validation:
+                own = statistics([each.image]) if self.spec.intensity == "image" else None
+                image = standardize(each.image.to(self.device), self.spec, own)
+                logits, targets = whole(form, image)[None], each.mask.to(self.device)[None]
+                losses.append(self._loss(logits, targets).item())
+                confusion += count_pixels(logits.argmax(dim=1), targets, len(self.classes))
+        error = 1 - int(confusion.diagonal().sum()) / max(int(confusion.sum()), 1)
+        return Measures(sum(losses) / len(losses), error, mean_dice(confusion))

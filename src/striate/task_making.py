@@ -1,0 +1,190 @@
+"""From a recipe to what a training loop needs: data, input, network and task, all agreeing."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from striate.batches import input_spec, load_training_data, sized, suited
+from striate.display import Display
+from striate.errors import UsageError
+from striate.mask_data import load_mask_data, tile_spec
+from striate.models import build, find_network, outline
+from striate.preparation import InputSpec
+from striate.protocols import check_protocol
+from striate.recipes import Recipe
+from striate.runs import Run, network_options
+from striate.segmentation import Segmentation, pixel_form
+from striate.tasks import Classification, Task
+from striate.tile_input import TileSpec
+from striate.tracing import trace
+from striate.weights import Weights
+
+
+class Prepared(NamedTuple):
+    """A recipe made complete, and what it comes to.
+
+    Attributes:
+        recipe: With what the data decided.
+        spec: The network's input.
+        task: What the loop works on.
+        network: With fresh weights.
+        multiply_adds: Of one example.
+    """
+
+    recipe: Recipe
+    spec: InputSpec | TileSpec
+    task: Task
+    network: nn.Module
+    multiply_adds: int
+
+
+def prepare(
+    recipe: Recipe,
+    given: Collection[str],
+    display: Display,
+    data_dir: Path | None = None,
+) -> Prepared:
+    """Read the data that a recipe names and build its network for them.
+
+    Args:
+        recipe: With its network's values.
+        given: Names of the fields that the user chose.
+        display: Told what was switched off, and why.
+        data_dir: Where named sets are looked for first.
+
+    Raises:
+        UsageError: Values of the recipe do not fit the data, the network or one another.
+        DataError: The data cannot be read.
+    """
+    if find_network(recipe.network).task == "classification":
+        return _classification(recipe, given, display, data_dir)
+    return _segmentation(recipe, data_dir)
+
+
+def _classification(
+    recipe: Recipe, given: Collection[str], display: Display, data_dir: Path | None
+) -> Prepared:
+    data = load_training_data(recipe, data_dir)
+    recipe = sized(recipe, given, len(data.training.targets))
+    _check_choices(recipe, data.num_validation)
+    input_shape = find_network(recipe.network).input_shape
+    channels = data.training.images.shape[1]
+    recipe, notes = suited(recipe, given, channels, input_shape)
+    for note in notes:
+        display.note(note)
+    spec = input_spec(data.training.images, data.value_range, input_shape, recipe)
+    network = _fresh(recipe, spec.channels, len(data.classes))
+    check_protocol(recipe.protocol, network, recipe, spec)
+    task = Classification(recipe, spec, data)
+    work = trace(network, (spec.channels, *spec.input_size)).multiply_adds
+    return Prepared(recipe, spec, task, network, work)
+
+
+def _segmentation(recipe: Recipe, data_dir: Path | None) -> Prepared:
+    known = find_network(recipe.network)
+    axes = len(known.input_shape) - 1
+    tile = _tile(recipe, axes)
+    data = load_mask_data(recipe, axes, data_dir)
+    _check_choices(recipe, len(data.validation))
+    spec = tile_spec(data, tile, recipe)
+    network = _fresh(recipe, spec.channels, len(data.classes))
+    output, work = _answered(recipe, spec, len(data.classes))
+    return Prepared(recipe, spec, Segmentation(recipe, spec, data, output), network, work)
+
+
+def _tile(recipe: Recipe, axes: int) -> tuple[int, ...]:
+    """Complete the tile of a recipe: one number stands for all sides."""
+    tile = recipe.tile or find_network(recipe.network).input_shape[1:]
+    if len(tile) == 1:
+        return tile * axes
+    if len(tile) != axes:
+        raise UsageError(
+            f"{recipe.network} has {axes} spatial axes, but tile has {len(tile)}; give "
+            f"{','.join(['64'] * axes)}, say"
+        )
+    return tile
+
+
+def _answered(recipe: Recipe, spec: TileSpec, num_classes: int) -> tuple[tuple[int, ...], int]:
+    """Say what size the network answers of a tile, and with how many multiply-adds."""
+    network = outline(recipe.network, spec.channels, num_classes, **network_options(recipe))
+    try:
+        traced = trace(pixel_form(network, recipe.network), (spec.channels, *spec.tile))
+    except (ValueError, RuntimeError) as error:
+        size = "x".join(map(str, spec.tile))
+        raise UsageError(f"tile {size} does not fit {recipe.network}: {error}") from error
+    return traced.output_shape[1:], traced.multiply_adds
+
+
+def again(run: Run, data_dir: Path | None, recipe: Recipe) -> Task:
+    """Make the task of a run once more.
+
+    Args:
+        run: The run.
+        data_dir: Where named sets are looked for first.
+        recipe: The run's, with the place where its data are now.
+    """
+    if run.task == "classification":
+        return Classification(run.recipe, run.spec, load_training_data(recipe, data_dir))
+    spec = run.tile_spec
+    data = load_mask_data(recipe, len(spec.tile), data_dir)
+    output, _ = _answered(run.recipe, spec, len(run.classes))
+    return Segmentation(run.recipe, spec, data, output)
+
+
+def load_weights(prepared: Prepared, weights: Weights, display: Display) -> tuple[Prepared, str]:
+    """Put weights into the network, and let the input be standardised as they expect it.
+
+    Args:
+        prepared: Its network is changed.
+        weights: Opened for it.
+        display: Told how they fit.
+
+    Returns:
+        What is now prepared, and how the weights fit, in words.
+    """
+    report = weights.load_into(prepared.network)
+    display.note(report)
+    if not isinstance(prepared.spec, InputSpec) or not isinstance(prepared.task, Classification):
+        return prepared, report
+    spec = _as_weights_expect(prepared.spec, weights, prepared.recipe, display)
+    prepared.task.spec = spec
+    return prepared._replace(spec=spec), report
+
+
+def _fresh(recipe: Recipe, channels: int, num_classes: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        return build(recipe.network, channels, num_classes, **network_options(recipe))
+
+
+def _check_choices(recipe: Recipe, num_validation: int) -> None:
+    for choice, name in (
+        (recipe.schedule == "plateau", "schedule plateau"),
+        (recipe.patience is not None, "patience"),
+    ):
+        if choice and not num_validation:
+            raise UsageError(f"{name} needs a validation part; set validation to 0.1, say")
+
+
+def _as_weights_expect(
+    spec: InputSpec, weights: Weights, recipe: Recipe, display: Display
+) -> InputSpec:
+    """Standardise the input as the weights expect it, where they say so."""
+    expected = weights.standardization(spec.channels)
+    if expected is None:
+        if recipe.input_range is None:
+            display.note("what input these weights expect is not known: the training set decides")
+        return spec
+    mean, std = (", ".join(f"{value:g}" for value in values) for values in expected)
+    words = f"mean {mean}, deviation {std}"
+    if recipe.input_range is None:
+        display.note(f"input standardised as these weights expect: {words}")
+        return spec.model_copy(update={"mean": expected[0], "std": expected[1]})
+    if (spec.mean, spec.std) != expected:
+        low, high = recipe.input_range
+        display.note(f"input_range {low:g},{high:g} is kept, but these weights expect {words}")
+    return spec
