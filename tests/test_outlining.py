@@ -37,7 +37,7 @@ def test_a_network_counts_the_same_with_and_without_weights(name):
     assert trace(network, shape).to_dict() == trace(build(name), shape).to_dict()
     wide = outline(name, in_channels=shape[0] + 1, num_classes=7)
     traced = trace(wide, (shape[0] + 1, *shape[1:]))
-    assert traced.output_shape == (7,)
+    assert traced.output_shape == (7, *trace(network, shape).output_shape[1:])
 
 
 def test_weights_take_no_memory_and_constants_are_real():

@@ -327,3 +327,20 @@ def test_with_the_peers_weights_the_answers_are_theirs(tmp_path):
     assert [len(answers) for answers in found] == [4, 1, 1, 1, 1]
     for case, answers in zip(CASES, found, strict=True):
         assert max(answers) <= 1e-5, case
+
+
+def test_weights_of_a_network_with_options_fit_the_one_with_the_same(tmp_path, capsys):
+    narrow = {"width": 4, "depth": 2}
+    path = saved(tmp_path / "narrow.pth", "unet", **narrow)
+    network = striate.build("unet", num_classes=5, weights=f"unet:{path}", **narrow)
+    assert "head new for 5 classes, narrow.pth has 2" in capsys.readouterr().err
+    theirs = trained("unet", **narrow)
+    assert torch.equal(network.paths.expanding[1].up.weight, theirs.paths.expanding[1].up.weight)
+    with pytest.raises(UsageError, match=r"narrow\.pth does not fit unet: .* needed 64x1x3x3"):
+        striate.build("unet", depth=2, weights=f"unet:{path}")
+
+
+def test_a_padded_network_is_not_taken_for_the_paper_s(tmp_path):
+    path = saved(tmp_path / "padded.pth", "unet_padded", width=4)
+    with pytest.raises(UsageError, match="does not say whether it is for unet or unet_padded"):
+        open_weights(str(path), "unet", options={"width": 4})

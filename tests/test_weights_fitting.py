@@ -269,3 +269,15 @@ def test_names_of_timm_s_vgg_are_translated_and_others_left_alone():
     assert ours["classifier.0.weight"][1].tolist() == list(range(147, 294))
     other = {"head.fc.weight": torch.zeros(5, 2)}
     assert translate_timm(other) == other
+
+
+def test_a_head_of_several_layers_takes_another_number_of_classes_throughout():
+    trained = built("vnet_released", 1, width=2, depth=1)
+    network = built("vnet_released", 2, width=2, depth=1, num_classes=5)
+    options = {"width": 2, "depth": 1}
+    notes = load_tensors(
+        network, "vnet_released", trained.state_dict(), source="trained.pth", options=options
+    )
+    assert notes[1:] == ["head new for 5 classes, trained.pth has 2"]
+    assert network.output[2].weight.shape == (5, 5, 1, 1, 1)
+    assert torch.equal(network.first.conv[0].weight, trained.first.conv[0].weight)

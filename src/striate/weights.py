@@ -9,8 +9,9 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import platformdirs
@@ -42,6 +43,7 @@ class Weights:
         notes: What was done in reading, in words.
         mean: For each channel, what the network's input was centred on, if known.
         std: For each channel, what it was divided by, if known.
+        options: With which the network is built.
     """
 
     given: str
@@ -52,6 +54,7 @@ class Weights:
     notes: tuple[str, ...] = ()
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def load_into(self, network: nn.Module) -> str:
         """Put the weights into a network and report in a line what was done.
@@ -61,7 +64,9 @@ class Weights:
         """
         name = self.path.name
         source = name if name != "model.safetensors" else f"{self.path.parent.name}/{name}"
-        done = load_tensors(network, self.network, self.tensors, source=source)
+        done = load_tensors(
+            network, self.network, self.tensors, source=source, options=self.options
+        )
         return f"weights {source} (SHA-256 {self.sha256[:8]}): {'; '.join([*done, *self.notes])}"
 
     def standardization(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
@@ -116,7 +121,7 @@ def build(
         2578
     """
     find_network(name)
-    opened = None if weights is None else open_weights(str(weights), name)
+    opened = None if weights is None else open_weights(str(weights), name, options=options)
     network = models.build(name, in_channels, num_classes, **options)
     if opened is not None:
         print(opened.load_into(network), file=sys.stderr)
@@ -127,6 +132,7 @@ def open_weights(
     given: str,
     network: str,
     *,
+    options: Mapping[str, Any] = MappingProxyType({}),
     data_dir: Path | None = None,
     published: Mapping[str, PublishedWeights] = PUBLISHED,
 ) -> Weights:
@@ -139,6 +145,7 @@ def open_weights(
     Args:
         given: As in ``build``.
         network: The name of the network.
+        options: With which it is built, as for ``build``.
         data_dir: Where names are looked for first.
         published: Name → published weights.
 
@@ -164,7 +171,7 @@ def open_weights(
     else:
         _ask(place, network)
     tensors = translate_timm(file.tensors)
-    check_fit(network, tensors, source=path.name)
+    check_fit(network, tensors, source=path.name, options=options)
     return Weights(
         place if place in published else absolute(given),
         network,
@@ -174,6 +181,7 @@ def open_weights(
         file.notes,
         known[0].mean if known else file.mean,
         known[0].std if known else file.std,
+        options,
     )
 
 

@@ -8,7 +8,8 @@ import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -48,16 +49,17 @@ class Layout:
     """The shapes of a network, and which of them depend on channels and classes."""
 
     shapes: Shapes
-    inputs: Mapping[str, Axis]
-    head: Mapping[str, Axis]
+    inputs: Mapping[str, tuple[Axis, ...]]
+    head: Mapping[str, tuple[Axis, ...]]
 
     def resized(self, channels: int, classes: int) -> dict[str, tuple[int, ...]]:
         """Give the shapes of the same network for other channels and classes; 0 keeps them."""
         shapes = dict(self.shapes)
         for axes, count in ((self.inputs, channels), (self.head, classes)):
-            for name, (axis, each) in axes.items():
+            for name, growing in axes.items():
                 shape = list(shapes[name])
-                shape[axis] = each * count or shape[axis]
+                for axis, each in growing:
+                    shape[axis] = each * count or shape[axis]
                 shapes[name] = tuple(shape)
         return shapes
 
@@ -91,30 +93,36 @@ class Fit:
         )
 
 
-def layout_of(name: str) -> Layout:
+def layout_of(name: str, **options: Any) -> Layout:
     """Find the shapes of a network, the tensors that read the image, and those of its head.
+
+    Args:
+        name: Of the network.
+        options: With which it is built, as for ``striate.models.build``.
 
     Example:
         >>> layout = layout_of("resnet20")
         >>> layout.inputs
-        {'conv1.weight': Axis(axis=1, each=1)}
+        {'conv1.weight': (Axis(axis=1, each=1),)}
         >>> layout.head
-        {'fc.weight': Axis(axis=0, each=1), 'fc.bias': Axis(axis=0, each=1)}
+        {'fc.weight': (Axis(axis=0, each=1),), 'fc.bias': (Axis(axis=0, each=1),)}
     """
     network = find_network(name)
     channels, classes = network.input_shape[0], network.num_classes
-    shapes = shapes_of(name)
+    shapes = shapes_of(name, **options)
     return Layout(
         shapes,
-        _growing(shapes, shapes_of(name, channels + 1, classes)),
-        _growing(shapes, shapes_of(name, channels, classes + 1)),
+        _growing(shapes, shapes_of(name, channels + 1, classes, **options)),
+        _growing(shapes, shapes_of(name, channels, classes + 1, **options)),
     )
 
 
 @functools.cache
-def shapes_of(name: str, in_channels: int | None = None, num_classes: int | None = None) -> Shapes:
+def shapes_of(
+    name: str, in_channels: int | None = None, num_classes: int | None = None, **options: Any
+) -> Shapes:
     """Give name → shape of all that a network's ``state_dict`` holds, without its weights."""
-    network = outline(name, in_channels, num_classes)
+    network = outline(name, in_channels, num_classes, **options)
     return {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
 
 
@@ -129,8 +137,10 @@ def twins_of(name: str) -> list[str]:
     return [
         other
         for other, network in NETWORKS.items()
-        if (network.builder, network.input_shape) == (own.builder, own.input_shape)
-        and other != name
+        if other != name
+        and network.module == own.module
+        # What labels pixels reads images of any size.
+        and (own.task == "segmentation" or network.input_shape == own.input_shape)
         and shapes_of(other) == shapes
     ]
 
@@ -156,26 +166,38 @@ def fit_of(layout: Layout, tensors: Mapping[str, Tensor]) -> Fit:
     )
 
 
-def check_fit(name: str, tensors: Mapping[str, Tensor], *, source: str) -> Fit:
+def check_fit(
+    name: str,
+    tensors: Mapping[str, Tensor],
+    *,
+    source: str,
+    options: Mapping[str, Any] = MappingProxyType({}),
+) -> Fit:
     """Refuse named tensors that do not fit a network of whatever channels and classes.
 
     Args:
         name: The network's name.
         tensors: Name → value.
         source: Where they come from, for the message.
+        options: With which the network is built.
 
     Raises:
         UsageError: Tensors are missing, not expected or of a wrong shape; the message names
             the networks that they do fit.
     """
-    fit = fit_of(layout_of(name), tensors)
+    fit = fit_of(layout_of(name, **options), tensors)
     if fit.misfits():
         raise UsageError(f"{source} does not fit {name}: {fit.misfits()}; {_remedy(tensors)}")
     return fit
 
 
 def load_tensors(
-    network: nn.Module, name: str, tensors: Mapping[str, Tensor], *, source: str
+    network: nn.Module,
+    name: str,
+    tensors: Mapping[str, Tensor],
+    *,
+    source: str,
+    options: Mapping[str, Any] = MappingProxyType({}),
 ) -> list[str]:
     """Put named tensors into a network of ``NETWORKS``, whatever its channels and classes.
 
@@ -189,6 +211,7 @@ def load_tensors(
         name: Its name.
         tensors: Name → value.
         source: Where they come from, for the messages.
+        options: With which the network was built.
 
     Returns:
         How many were loaded, what was adapted and what starts anew, in words.
@@ -204,14 +227,16 @@ def load_tensors(
         >>> "; ".join(notes[1:])
         'input adapted from 1 to 3 channels; head new for 7 classes, trained has 10'
     """
-    layout, fit = layout_of(name), check_fit(name, tensors, source=source)
+    layout = layout_of(name, **options)
+    fit = check_fit(name, tensors, source=source, options=options)
     own = network.state_dict()
     shapes = {key: tuple(tensor.shape) for key, tensor in own.items()}
     channels, classes = _count(layout.inputs, shapes), _count(layout.head, shapes)
     anew = fit.anew | (layout.head.keys() if classes != fit.classes else set())
     loaded = {key: tensor for key, tensor in tensors.items() if key not in anew}
-    for key, (axis, each) in layout.inputs.items():
-        loaded[key] = adapt_channels(loaded[key], channels, axis=axis, each=each)
+    for key, growing in layout.inputs.items():
+        for axis, each in growing:
+            loaded[key] = adapt_channels(loaded[key], channels, axis=axis, each=each)
     network.load_state_dict({**own, **loaded})
     notes = [f"{len(loaded)} of {len(own)} tensors"]
     if channels != fit.channels:
@@ -278,19 +303,22 @@ def translate_timm(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return translated
 
 
-def _growing(shapes: Shapes, larger: Shapes) -> dict[str, Axis]:
+def _growing(shapes: Shapes, larger: Shapes) -> dict[str, tuple[Axis, ...]]:
     """Find the axes that grow when there is one more of something."""
-    return {
-        name: Axis(axis, longer - length)
+    growing = {
+        name: tuple(
+            Axis(axis, longer - length)
+            for axis, (length, longer) in enumerate(zip(shape, larger[name], strict=True))
+            if longer != length
+        )
         for name, shape in shapes.items()
-        for axis, (length, longer) in enumerate(zip(shape, larger[name], strict=True))
-        if longer != length
     }
+    return {name: axes for name, axes in growing.items() if axes}
 
 
-def _count(axes: Mapping[str, Axis], shapes: Shapes) -> int:
+def _count(growing: Mapping[str, tuple[Axis, ...]], shapes: Shapes) -> int:
     """Tell for how many channels or classes tensors are, by the first of them that shows it."""
-    counts = (axis.count(shapes[name]) for name, axis in axes.items() if name in shapes)
+    counts = (axes[0].count(shapes[name]) for name, axes in growing.items() if name in shapes)
     return next(filter(None, counts), 0)
 
 

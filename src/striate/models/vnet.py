@@ -66,19 +66,18 @@ class Stage(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, convolutions: int) -> None:
         super().__init__()
-        self.convolutions = nn.ModuleList(
+        self.conv = nn.ModuleList(
             _convolution(inputs, channels, kernel_size=5)
             for inputs in (in_channels, *[channels] * (convolutions - 1))
         )
-        self.activations = nn.ModuleList(nn.PReLU(channels) for _ in self.convolutions)
+        self.prelu = nn.ModuleList(nn.PReLU(channels) for _ in self.conv)
 
     def forward(self, x: Tensor, added: Tensor) -> Tensor:
         """Convolve, and add before the last activation."""
-        *inner, last = zip(self.convolutions, self.activations, strict=True)
+        *inner, (last, prelu) = zip(self.conv, self.prelu, strict=True)
         for convolution, activation in inner:
             x = activation(convolution(x))
-        convolution, activation = last
-        maps: Tensor = activation(convolution(x) + added)
+        maps: Tensor = prelu(last(x) + added)
         return maps
 
 
@@ -89,12 +88,12 @@ class Descent(nn.Module):
         super().__init__()
         self.down = nn.Conv3d(channels // 2, channels, kernel_size=2, stride=2)
         normal_by_fan_in(self.down)
-        self.activation = nn.PReLU(channels)
+        self.prelu = nn.PReLU(channels)
         self.stage = Stage(channels, channels, convolutions)
 
     def forward(self, x: Tensor) -> Tensor:
         """Go a level down."""
-        x = self.activation(self.down(x))
+        x = self.prelu(self.down(x))
         maps: Tensor = self.stage(x, x)
         return maps
 
@@ -107,12 +106,12 @@ class Rise(nn.Module):
         self.up = nn.ConvTranspose3d(in_channels, channels, kernel_size=2, stride=2)
         nn.init.normal_(self.up.weight, std=math.sqrt(2 / in_channels))
         nn.init.zeros_(self.up.get_parameter("bias"))
-        self.activation = nn.PReLU(channels)
+        self.prelu = nn.PReLU(channels)
         self.stage = Stage(2 * channels, 2 * channels, convolutions)
 
     def forward(self, x: Tensor, left: Tensor) -> Tensor:
         """Go a level up."""
-        x = torch.cat([self.activation(self.up(x)), left], dim=1)
+        x = torch.cat([self.prelu(self.up(x)), left], dim=1)
         maps: Tensor = self.stage(x, x)
         return maps
 
