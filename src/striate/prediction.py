@@ -20,8 +20,8 @@ from torch.nn import functional as F
 from striate.errors import DataError, RunError
 from striate.figures import FLAT, Figure, centers, find_figure, fit_ground, ground_at, ground_level
 from striate.images import DecodedImage, read_image, to_channels
+from striate.modes import evaluating
 from striate.preparation import InputSpec, fit, normalize, resize, resized_size
-from striate.scoring import evaluating
 
 SEARCH_SIDE = 700  # figures are looked for in a copy shrunk to about this [pixels]
 COARSEST = 128  # and where that is too noisy, in coarser ones, down to half as much

@@ -30,9 +30,10 @@ import torch
 from torch import Tensor, nn
 
 from striate.errors import UsageError
+from striate.modes import evaluating
 from striate.preparation import InputSpec, fit, middle, normalize, resize, size_with_side, to_unit
 from striate.recipes import Recipe
-from striate.scoring import batch_size_for, evaluating, logits_of
+from striate.scoring import batch_size_for, logits_of
 
 PROTOCOLS = ("single", "ten-crop", "dense", "multi-scale", "fifty-crop", "150-crop", "144-crop")
 DENSE = ("dense", "multi-scale")

@@ -1,30 +1,17 @@
 """A network over a whole part of a data set, in order: its logits."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
+from striate.modes import evaluating
 from striate.preparation import InputSpec, prepare
 
 # Large enough to keep the processor busy, small enough that the maps stay in its cache; of
 # images larger than this side there are fewer at once, for the sake of memory.
 BATCH_SIZE = 250
 FULL_BATCH_SIDE = 64
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Put a network in evaluation mode inside the block; each layer then gets its mode back."""
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def batch_size_for(spec: InputSpec) -> int:

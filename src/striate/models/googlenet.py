@@ -36,7 +36,7 @@ Departures from the paper, and what it leaves open:
        operations, where we count 118M; the column agrees with its own rows to 10 % only, and
        says nothing of biases. Ours has one a map.
     2. Where the two normalisations stand rests on memory; their constants are AlexNet's.
-    3. Initial weights are not given; ours are normal by the fan-in, as He et al. 2015 have them,
+    3. Initial weights are not given; ours are normal by the fan-in, after He et al. 2015,
        biases 0.
     4. The average is taken over the whole map, 7x7 at the paper's size, so that evaluation
        reads images of any size from 32. In training the auxiliary classifiers read 224 only.

@@ -1,0 +1,178 @@
+"""A label for every pixel of an image of any size: in one piece, or tile by tile, equally."""
+
+from collections.abc import Callable, Container
+
+import torch
+from torch import Tensor, nn
+
+from striate.errors import UsageError
+from striate.mirroring import Read, Region, read_mirrored
+from striate.modes import evaluating
+from striate.tiling import Tile, TilePlan, plan_tiles
+
+Write = Callable[[Region, Tensor], None]  # pixels of the image, logits ``(K, *region)``
+Progress = Callable[[int, int], None]  # tiles done, of so many
+
+
+def whole(network: nn.Module, image: Tensor) -> Tensor:
+    """Give the logits of every pixel, of one run over the whole image.
+
+    At its borders the image is mirrored, without repeating the edge pixel, as far as an unpadded
+    network needs to answer every pixel, and behind its end up to the next size that the network
+    accepts. A size at which the network would leave rows out or resize its maps unevenly
+    counts as not accepted, if another is near.
+
+    Args:
+        network: Labels pixels. One in two dimensions sees a volume slice by slice.
+        image: ``(C, *spatial)``, as the network takes it.
+
+    Returns:
+        ``(K, *spatial)``, on the CPU.
+
+    Raises:
+        UsageError: The network takes no such image, or does not answer by pixels.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))
+        >>> whole(net, torch.rand(1, 9, 7)).shape
+        torch.Size([2, 9, 7])
+    """
+    return _logits(network, image, plan_tiles(network, tuple(image.shape)))
+
+
+def predict_tiled(
+    network: nn.Module,
+    image: Tensor,
+    *,
+    memory: int | str = "500MB",
+    return_logits: bool = False,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Label every pixel, tile by tile in little memory; the answer is that of ``whole``.
+
+    Args:
+        network: Labels pixels. One in two dimensions sees a volume slice by slice.
+        image: ``(C, *spatial)``, as the network takes it.
+        memory: What input, maps and answer of a tile may take, in bytes or as ``"500MB"``; the
+            weights, the image and the result come on top.
+        return_logits: Give the logits of all classes instead, ``(K, *spatial)``.
+        progress: Called after each tile with the number of tiles done and of all.
+
+    Returns:
+        ``(*spatial)``, uint8: the class with the largest logit; with one class alone, whether
+        its logit is positive.
+
+    Raises:
+        UsageError: As of ``plan_tiles``.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 2, 3))
+        >>> image = torch.rand(1, 61, 37)
+        >>> labels = predict_tiled(net, image, memory="50KB")
+        >>> torch.equal(labels, whole(net, image).argmax(0))
+        True
+    """
+    plan = plan_tiles(network, tuple(image.shape), memory=memory)
+    if return_logits:
+        return _logits(network, image, plan, progress)
+    if plan.classes > 255:
+        raise UsageError(
+            f"{plan.classes} classes do not fit labels of 8 bits, of which 255 is for pixels left "
+            "out; take the logits"
+        )
+    labels = torch.empty(plan.shape[1:], dtype=torch.uint8)
+
+    def write(region: Region, logits: Tensor) -> None:
+        labels[region] = labels_of(logits)
+
+    run_plan(network, plan, _reader(image), write, progress=progress)
+    return labels
+
+
+def labels_of(logits: Tensor) -> Tensor:
+    """Reduce logits ``(K, *spatial)`` to labels ``(*spatial)``, uint8; of equal ones the first.
+
+    Example:
+        >>> labels_of(torch.tensor([[0.5, 1.0], [0.6, 1.0]]))
+        tensor([1, 0], dtype=torch.uint8)
+    """
+    if len(logits) == 1:
+        return (logits[0] > 0).to(torch.uint8)
+    if len(logits) == 2:
+        return (logits[1] > logits[0]).to(torch.uint8)
+    return logits.argmax(dim=0).to(torch.uint8)
+
+
+def run_plan(
+    network: nn.Module,
+    plan: TilePlan,
+    read: Read,
+    write: Write,
+    *,
+    done: Container[int] = (),
+    progress: Progress | None = None,
+) -> None:
+    """Run the tiles of a plan in their order, reading and writing as they go.
+
+    Args:
+        network: The one that the plan was made for; its mode is put back at the end.
+        plan: Of ``plan_tiles``.
+        read: Gives ``(C, *region)`` for a region of the image [pixels].
+        write: Takes a region and its logits ``(K, *region)``, valid during the call alone. Regions
+            do not overlap, and together cover the image.
+        done: Numbers of tiles to leave out, as finished before.
+        progress: Called after each tile with the number of tiles done and of all.
+    """
+    with evaluating(network), torch.inference_mode():
+        for number, tile in enumerate(plan.tiles):
+            if number not in done:
+                write(tile.output, answer(network, plan, tile, read))
+            if progress is not None:
+                progress(number + 1, len(plan.tiles))
+
+
+def answer(network: nn.Module, plan: TilePlan, tile: Tile, read: Read) -> Tensor:
+    """Give the logits of one tile's output, from a network in evaluation."""
+    block = read_mirrored(read, tile.source, plan.shape[1:])
+    stacked = len(plan.axes) < len(plan.shape) - 1
+    if stacked:
+        block = block[:, 0]
+    shown = next((p for p in network.parameters() if p.is_floating_point()), block)
+    memory_format = {2: torch.channels_last, 3: torch.channels_last_3d}.get(len(plan.axes))
+    batch = torch.empty(
+        (1, *block.shape),
+        dtype=shown.dtype,
+        device=shown.device,
+        memory_format=memory_format or torch.contiguous_format,
+    )
+    batch[0].copy_(block)
+    del block
+    logits = first_tensor(network(batch))[0]
+    if stacked:
+        logits = logits[:, None]
+    return logits[(slice(None), *tile.inner)].to(device="cpu")
+
+
+def first_tensor(output: object) -> Tensor:
+    """Take the network's answer, the first of several."""
+    while not isinstance(output, Tensor):
+        output = next(iter(output.values() if isinstance(output, dict) else output))  # type: ignore[call-overload]
+    return output
+
+
+def _reader(image: Tensor) -> Read:
+    return lambda region: image[(slice(None), *region)]
+
+
+def _logits(
+    network: nn.Module, image: Tensor, plan: TilePlan, progress: Progress | None = None
+) -> Tensor:
+    answers: list[Tensor] = []
+
+    def write(region: Region, logits: Tensor) -> None:
+        if not answers:
+            answers.append(torch.empty((plan.classes, *plan.shape[1:]), dtype=logits.dtype))
+        answers[0][(slice(None), *region)] = logits
+
+    run_plan(network, plan, _reader(image), write, progress=progress)
+    return answers[0]
