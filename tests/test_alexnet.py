@@ -230,6 +230,14 @@ def test_two_processes_with_a_tower_each_are_the_grouped_network(tmp_path):
         assert {name: d for name, d in differences.items() if not d < 1e-5} == {}
 
 
+@pytest.mark.parametrize("rank", [-1, 2])
+def test_there_are_two_towers(rank):
+    with torch.device("meta"):
+        network = AlexNet()
+    with pytest.raises(ValueError, match=f"rank is {rank}; choose one of 0, 1"):
+        tower(network, rank)
+
+
 def test_an_odd_number_of_classes_cannot_be_halved():
     with torch.device("meta"):
         network = AlexNet(num_classes=7)

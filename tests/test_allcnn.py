@@ -87,6 +87,15 @@ def test_all_cnn_c_computes_its_layers_one_after_another():
         assert torch.allclose(network(images), x.flatten(2).mean(dim=2), atol=1e-6)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_images_of_9_pixels_are_the_smallest_that_are_read(name):
+    network = build(name).eval()
+    assert network(torch.zeros(1, 3, 9, 9)).shape == (1, 10)
+    message = r"9x9 or more, not \(1, 3, 20, 8\); resize the shorter side to 32"
+    with pytest.raises(ValueError, match=message):
+        network(torch.zeros(1, 3, 20, 8))
+
+
 def test_dropout_works_in_training_only():
     torch.manual_seed(1)
     network = AllCNN(stages="a", form="base")

@@ -1,5 +1,6 @@
 """Networks and recipes by name: nothing is missing, everything builds, names need no torch."""
 
+import math
 import subprocess
 import sys
 
@@ -127,6 +128,37 @@ def test_every_network_builds_and_maps_its_input_to_its_classes(name):
         images = torch.zeros(3, *network.input_shape)
         assert built(images).shape == (3, network.num_classes, *answered)
         assert other(torch.zeros(3, channels + 1, *size)).shape == (3, 7, *answered)
+
+
+WEIGHTED = ("Conv2d", "ConnectionTableConv", "Linear")
+
+
+def layers_with_weights(name, **options):
+    layers = trace(outline(name, **options), NETWORKS[name].input_shape).layers
+    return [layer for layer in layers if layer.kind in WEIGHTED]
+
+
+def test_the_network_of_1989_has_1_256_units_with_its_inputs():
+    units = [math.prod(layer.output_shape) for layer in layers_with_weights("lecun1989")]
+    assert units == [12 * 8 * 8, 12 * 4 * 4, 30, 10]
+    assert 16 * 16 + sum(units) == 1_256
+
+
+def test_the_network_of_1990_would_have_5_666_parameters_for_26_letters():
+    # 104 + 8 + 512 + 24 + 5,018
+    letters = trace(outline("lecun1990", num_classes=26), (1, 28, 28))
+    assert letters.parameters == 5_666
+
+
+def test_the_convolutions_and_dense_layers_of_lenet_5_make_325_680_products():
+    # 25 × (6 × 784 + 60 × 100 + 16 × 120) + 120 × 84; neither subsampling nor the distances
+    products = sum(layer.multiply_adds for layer in layers_with_weights("lenet5"))
+    assert products == 325_680
+
+
+def test_all_cnn_c_makes_271_million_products():
+    products = trace(outline("allcnn_c"), (3, 32, 32)).multiply_adds
+    assert products == pytest.approx(271e6, abs=0.5e6)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

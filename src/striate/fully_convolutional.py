@@ -1,4 +1,4 @@
-"""Fully connected heads that slide over the maps of larger images, as convolutions.
+"""Sizes of images that networks refuse, and fully connected heads that slide over larger ones.
 
 The convention of the networks that have such a head: a method ``to_dense()``, which gives this
 form. Networks that end in a global average need none; they read larger images as they are.
@@ -12,6 +12,11 @@ from torch import Tensor, nn
 def require_side(images: Tensor, side: int, name: str) -> None:
     """Refuse images of another size than fully connected layers read.
 
+    Args:
+        images: ``(N, C, H, W)``.
+        side: The height and width that are read [pixels].
+        name: Of the network, for the message.
+
     Raises:
         ValueError: Height or width is not ``side``.
     """
@@ -19,6 +24,25 @@ def require_side(images: Tensor, side: int, name: str) -> None:
         raise ValueError(
             f"{name} reads images of {side}x{side}, not {tuple(images.shape)}; resize the shorter "
             f"side to 256 and take a window of {side}x{side}, or use its to_dense()"
+        )
+
+
+def require_least(images: Tensor, least: int, name: str, *, usual: int) -> None:
+    """Refuse images in which a network's last windows no longer fit.
+
+    Args:
+        images: ``(N, C, H, W)``.
+        least: The smallest height and width that are read [pixels].
+        name: Of what reads them, for the message.
+        usual: The side to resize to [pixels].
+
+    Raises:
+        ValueError: Height or width is less.
+    """
+    if min(images.shape[2:]) < least:
+        raise ValueError(
+            f"{name} reads images of {least}x{least} or more, not {tuple(images.shape)}; "
+            f"resize the shorter side to {usual}"
         )
 
 
@@ -81,11 +105,7 @@ class FullyConvolutional(nn.Module):
 
     def scores(self, images: Tensor) -> Tensor:
         """Give the class score map, ``(N, classes, H', W')``."""
-        if min(images.shape[2:]) < self.smallest:
-            raise ValueError(
-                f"the dense form reads images of {self.smallest}x{self.smallest} or more, not "
-                f"{tuple(images.shape)}; resize the shorter side to {self.smallest} or more"
-            )
+        require_least(images, self.smallest, "the dense form", usual=self.smallest)
         scores: Tensor = self.classifier(self.features(images))
         return scores
 

@@ -52,6 +52,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
+from striate.errors import require_choice
 from striate.fully_convolutional import FullyConvolutional, require_side
 from striate.layers import Dropout
 from striate.normalization import LocalResponseNorm
@@ -212,8 +213,9 @@ def tower(network: AlexNet, rank: int) -> Tower:
         rank: 0 for the first half of each layer's kernels or units, 1 for the second.
 
     Raises:
-        ValueError: The number of classes is odd.
+        ValueError: The rank is neither 0 nor 1, or the number of classes is odd.
     """
+    require_choice("rank", rank, (0, 1))
     classes = network.get_parameter("classifier.fc8.bias").numel()
     if classes % 2:
         raise ValueError(f"{classes} classes cannot be halved; two towers need an even number")

@@ -46,11 +46,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from striate.errors import require_choice
+from striate.fully_convolutional import require_least
 from striate.layers import Dropout, normal_by_fan_in
 from striate.recipes import Recipe
 
 # Kernel sizes of the convolutions of a stage.
 STAGES = {"a": (5,), "b": (5, 1), "c": (3, 3)}
+
+SMALLEST = 9  # [pixels]; of 8 the last 3x3 convolution would have 2 left
 
 # Where the biases of the last ten maps start: well above what their weights add at first.
 LAST_BIAS = 4.0
@@ -123,6 +126,7 @@ class AllCNN(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Score each class."""
+        require_least(images, SMALLEST, "this network", usual=32)
         x = self.stage2(self.stage1(self.dropout(images)))
         for convolution in (self.conv1, self.conv2, self.conv3):
             x = F.relu(convolution(x), inplace=True)

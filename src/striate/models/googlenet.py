@@ -61,6 +61,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from striate.fully_convolutional import require_least
 from striate.layers import Dropout, WithAuxiliary, normal_by_fan_in
 from striate.normalization import LocalResponseNorm
 from striate.recipes import Recipe
@@ -242,11 +243,7 @@ class GoogLeNet(nn.Module):
         return logits
 
     def _require(self, images: Tensor) -> None:
-        if min(images.shape[2:]) < SMALLEST:
-            raise ValueError(
-                f"GoogLeNet reads images of {SMALLEST}x{SMALLEST} or more, not "
-                f"{tuple(images.shape)}; resize the shorter side to 224"
-            )
+        require_least(images, SMALLEST, "GoogLeNet", usual=224)
         if self.training and not self.torchvision and images.shape[2:] != (224, 224):
             raise ValueError(
                 f"in training GoogLeNet reads images of 224x224, not {tuple(images.shape)}; its "
