@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from striate.batches import input_spec, load_training_data, sized, suited
+from striate.batches import Misfit, input_spec, load_training_data, misfits, sized, suited
 from striate.datasets import expand, is_path
 from striate.devices import choose_device, suited_threads, threads
 from striate.display import Display, Silent
@@ -76,12 +77,6 @@ def train(
             recipe = recipe.replace(input_range=None)
     data = load_training_data(recipe, data_dir)
     recipe = sized(recipe, given, len(data.training.targets))
-    for choice, name in (
-        (recipe.schedule == "plateau", "schedule plateau"),
-        (recipe.patience is not None, "patience"),
-    ):
-        if choice and data.validation is None:
-            raise UsageError(f"{name} needs a validation part; set validation to 0.1, say")
     input_shape = find_network(recipe.network).input_shape
     channels = data.training.images.shape[1]
     recipe, notes = suited(recipe, given, channels, input_shape)
@@ -91,7 +86,8 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         network = build(recipe.network, spec.channels, len(data.classes))
-    check_protocol(recipe.protocol, network, recipe, spec)
+    problems = misfits(recipe, spec, has_validation=data.validation is not None)
+    _check_fit(recipe, spec, network, problems)
     made = environment(recipe, data, chosen)
     if weights is not None:
         report = weights.load_into(network)
@@ -117,6 +113,21 @@ def train(
         with run.locked():
             loop.go(run)
     return Run(place)
+
+
+def _check_fit(recipe: Recipe, spec: InputSpec, network: nn.Module, problems: list[Misfit]) -> None:
+    """Refuse a recipe that does not fit its images, with all that is to be changed."""
+    try:
+        check_protocol(recipe.protocol, network, recipe, spec)
+    except UsageError as error:
+        if not problems:
+            raise
+        problems = [*problems, Misfit(str(error).rpartition("; ")[0], "--protocol single")]
+    if len(problems) == 1:
+        raise UsageError(f"{problems[0].reason}; give {problems[0].remedy}")
+    if problems:
+        told = "; ".join(f"{remedy} ({reason})" for reason, remedy in problems)
+        raise UsageError(f"{recipe.network} and these images need other choices: {told}")
 
 
 def _as_weights_expect(
