@@ -8,13 +8,13 @@ from striate.batches import (
     hold_out,
     input_spec,
     load_training_data,
+    misfits,
     sized,
     steps_per_epoch,
     suited,
     training_batches,
 )
 from striate.datasets.sets import Part
-from striate.errors import UsageError
 from striate.models import with_defaults
 from striate.preparation import normalize, prepare
 from striate.randomness import uniforms
@@ -174,24 +174,71 @@ def test_an_image_size_beyond_the_input_is_the_shorter_side(own, side, size):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"crop": "random"}, "lecun1990 reads 28x28 and images are 16x16; set image_size above 28"),
-        ({"crop": "random", "image_size": 28}, "images are 28x28; set image_size above 28"),
-        ({"crop": "area"}, "images are 16x16; set image_size to 28 or more, or crop to center"),
+        (
+            {"crop": "random"},
+            "crop random takes a window of a larger image, but lecun1990 reads 28x28 and images "
+            "are 16x16; --image-size above 28, or --crop center",
+        ),
+        (
+            {"crop": "random", "image_size": 28},
+            "crop random takes a window of a larger image, but lecun1990 reads 28x28 and images "
+            "are 28x28; --image-size above 28, or --crop center",
+        ),
+        (
+            {"crop": "area"},
+            "crop area resizes to all of the input, but lecun1990 reads 28x28 and images are "
+            "16x16; --image-size 28 or more, or --crop center",
+        ),
         (
             {"crop": "random", "image_size": 40, "side_range": "27,50"},
-            "side_range begins at 27, but lecun1990 reads 28x28; begin at 28 or above",
+            "side_range begins at 27, but lecun1990 reads 28x28; --side-range from 28 on",
         ),
+        (
+            {"crop_padding": 28},
+            "crop_padding is 28, so that images may leave the input of 28x28 altogether; "
+            "--crop-padding below 28",
+        ),
+        (
+            {"pca_color": 0.1},
+            "pca_color shifts red, green and blue, but the images have 1 channel; --pca-color 0",
+        ),
+        ({"patience": 3}, "patience needs a validation part; --validation 0.1"),
+        ({"schedule": "plateau"}, "schedule plateau needs a validation part; --validation 0.1"),
     ],
 )
-def test_windows_that_the_images_do_not_have_are_refused(part, changes, message):
-    with pytest.raises(UsageError, match=message):
-        input_spec(part.images, RANGE, (1, 28, 28), RECIPE.replace(**changes))
+def test_what_the_images_do_not_allow_is_told_with_the_option_that_changes_it(
+    part, changes, message
+):
+    recipe = RECIPE.replace(**changes)
+    spec = input_spec(part.images, RANGE, (1, 28, 28), recipe)
+    (misfit,) = misfits(recipe, spec, has_validation=False)
+    assert "; ".join(misfit) == message
 
 
-def test_the_shift_of_colours_needs_three_channels_and_is_in_the_batches(part):
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"crop": "random", "image_size": 29, "side_range": "28,50", "crop_padding": 27},
+        {"crop": "area", "image_size": 28, "patience": 3, "schedule": "plateau"},
+        {"crop": "random", "side_range": "28,31"},
+    ],
+)
+def test_what_the_images_just_allow_is_no_misfit(part, changes):
+    recipe = RECIPE.replace(**changes)
+    spec = input_spec(part.images, RANGE, (1, 28, 28), recipe)
+    assert misfits(recipe, spec, has_validation=True) == []
+
+
+def test_without_an_image_size_images_are_as_large_as_the_middle_of_side_range(part):
+    recipe = RECIPE.replace(crop="random", side_range=(31, 50))
+    spec = input_spec(part.images, RANGE, (1, 28, 28), recipe)
+    assert spec.image_size == (40, 40)
+    spec = input_spec(part.images, RANGE, (1, 28, 28), recipe.replace(image_size=33))
+    assert spec.image_size == (33, 33)
+
+
+def test_the_shift_of_colours_is_in_the_batches(part):
     recipe = RECIPE.replace(pca_color=0.1)
-    with pytest.raises(UsageError, match="but the images have 1 channel; give --pca-color 0"):
-        input_spec(part.images, RANGE, (1, 28, 28), recipe)
     colour = Part(part.images * torch.tensor([1, 0, 1], dtype=torch.uint8)[:, None, None], part[1])
     spec = input_spec(colour.images, RANGE, (3, 28, 28), recipe)
     assert spec.color_axes is not None
@@ -278,9 +325,3 @@ def test_what_a_person_chose_does_not_give_way():
     assert suited(own, given, 1, (3, 224, 224)) == (own, [])
     colour = with_defaults(Recipe(network="resnet18", data="photographs"))
     assert suited(colour, {"network", "data"}, 3, (3, 224, 224)) == (colour, [])
-
-
-def test_a_shift_out_of_the_image_is_refused():
-    recipe = Recipe(network="lecun1990", data="digits", crop_padding=28)
-    with pytest.raises(UsageError, match=r"crop_padding is 28, so .* of 28x28 .*less than 28"):
-        input_spec(torch.zeros(3, 1, 28, 28, dtype=torch.uint8), (0, 255), (1, 28, 28), recipe)

@@ -13,17 +13,15 @@ from striate.cli.train import PANELS
 from striate.recipes import Recipe
 from striate.runs import Run
 
-# What is typed for each field of the recipe, and what then stands in recipe.yaml. In four
+# What is typed for each field of the recipe, and what then stands in recipe.yaml. In five
 # lines of options, because some choices exclude each other, and some need images in colour.
 FIRST = {
     "seed": ("5", 5), "epochs": ("2", 2), "time": ("1.5h", 5400.0), "batch_size": ("11", 11),
     "validation": ("0.25", 0.25), "patience": ("3", 3), "loss": ("cross-entropy", "cross-entropy"),
-    "rubbish": ("7", 7.0), "auxiliary": ("0.2", 0.2), "label_smoothing": ("0.125", 0.125),
-    "optimizer": ("sgd", "sgd"),
+    "label_smoothing": ("0.125", 0.125), "optimizer": ("sgd", "sgd"),
     "learning_rate": ("1e-3", 0.001), "momentum": ("0.75", 0.75), "nesterov": (None, True),
     "weight_decay": ("0.0625", 0.0625), "schedule": ("step", "step"), "warmup": ("0.5", 0.5),
-    "milestones": ("1:0.5,2:0.1", {1: 0.5, 2: 0.1}), "plateau_epochs": ("9", 9),
-    "plateau_factor": ("0.3", 0.3), "ema": ("0.9", 0.9), "image_size": ("17", 17),
+    "milestones": ("1:0.5,2:0.1", {1: 0.5, 2: 0.1}), "ema": ("0.9", 0.9), "image_size": ("17", 17),
     "input_range": ("-0.5,1.5", (-0.5, 1.5)), "channels_last": (None, False),
     "flip": (None, True), "crop_padding": ("2", 2), "shift": ("1", 1.0),
     "rotation": ("5", 5.0), "scale": ("0.1", 0.1), "squeeze": ("0.15", 0.15),
@@ -34,13 +32,20 @@ SECOND = {
     "optimizer": ("adamw", "adamw"), "schedule": ("cosine", "cosine"),
     "channels_last": (None, True),
 }  # fmt: skip
-THIRD = {"epochs": ("1", 1), "loss": ("map", "map"), "schedule": ("constant", "constant")}
+THIRD = {
+    "epochs": ("1", 1), "loss": ("map", "map"), "rubbish": ("7", 7.0),
+    "schedule": ("plateau", "plateau"), "plateau_epochs": ("9", 9), "plateau_factor": ("0.3", 0.3),
+}  # fmt: skip
 COLOR = {
     "epochs": ("1", 1), "crop": ("random", "random"), "side_range": ("36,48", (36, 48)),
-    "image_size": ("40", 40), "protocol": ("ten-crop", "ten-crop"),
+    "image_size": ("40", 40), "protocol": ("multi-scale", "multi-scale"),
     "scales": ("32, 40", (32, 40)), "view_average": ("scores", "scores"), "pca_color": ("0.1", 0.1),
 }  # fmt: skip
-ALL = FIRST | SECOND | THIRD | COLOR
+TWO_HEADS = {
+    "auxiliary": ("0.2", 0.2), "time": ("0.01s", 0.01), "batch_size": ("1", 1),
+    "validation": ("0", 0), "pca_color": ("0", 0),
+}  # fmt: skip
+ALL = FIRST | SECOND | THIRD | COLOR | TWO_HEADS
 
 
 def test_every_field_of_the_recipe_is_an_option_once(capsys):
@@ -78,7 +83,8 @@ def test_what_is_given_arrives_in_the_run_s_recipe(capsys, bars, color_set, tmp_
             (FIRST, "lecun1990", bars),
             (SECOND | start, "lecun1990", bars),
             (THIRD, "lenet5", bars),
-            (COLOR, "lenet5_relu", str(color_set)),
+            (COLOR, "resnet20", str(color_set)),
+            (TWO_HEADS, "googlenet", bars),
         )
     ):
         out = tmp_path / f"run{number}"
@@ -122,6 +128,44 @@ def test_a_shipped_recipe_is_overruled_by_what_is_typed(capsys, bars, tmp_path):
     recipe, shipped = Run(out).recipe, striate.models.find_recipe("lecun1990-usps")
     assert (recipe.data, recipe.epochs, recipe.batch_size) == (bars, 1, 9)
     assert shipped.replace(data=bars, epochs=1, batch_size=9) == recipe
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("--scales 32,40", "--scales does nothing with protocol single; leave it out, or give"),
+        ("--protocol ten-crop --scales 9", "or give --protocol multi-scale or 150-crop"),
+        ("--view-average scores", "--view-average does nothing with protocol single"),
+        ("--optimizer adamw --momentum 0.9", "--momentum does nothing with optimizer adamw"),
+        ("--rubbish 7", "--rubbish does nothing with loss squared-error"),
+        ("--plateau-factor 0.3", "--plateau-factor does nothing with schedule cosine"),
+        ("--plateau-epochs 3", "--plateau-epochs does nothing with schedule cosine"),
+        ("--auxiliary 0.3", "--auxiliary does nothing with lecun1990, which has no auxiliary"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused_when_typed(capsys, bars, typed, words):
+    assert words in refused(capsys, 2, "train", "lecun1990", bars, *typed.split())
+
+
+def test_what_a_recipe_names_beside_is_no_mistake(capsys, bars, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("network: lecun1990\nepochs: 1\nscales: [32, 40]\nauxiliary: 0.3\n")
+    said(capsys, "train", "lecun1990", bars, "--recipe", str(file), "--out", str(tmp_path / "run"))
+    assert Run(tmp_path / "run").recipe.scales == (32, 40)
+
+
+def test_a_shipped_recipe_that_does_not_fit_says_all_that_would_change_it(capsys, bars, tmp_path):
+    chosen = ("train", "resnet18", bars, "--recipe", "resnet18", "--out", str(tmp_path / "run"))
+    line = refused(capsys, 2, *chosen, "--image-size", "224", "--validation", "0")
+    remedies = (
+        *("--validation 0.1", "--pca-color 0", "--image-size above 224, or --crop center"),
+        "--protocol single",
+    )
+    assert [remedy for remedy in remedies if f"{remedy} (" in line] == [*remedies]
+    remedies = ("--pca-color", "0", "--crop", "center", "--protocol", "single")
+    cut = ("--time", "0.01s", "--batch-size", "1")
+    said(capsys, *chosen, "--image-size", "32", "--validation", "0.1", *remedies, *cut)
+    assert Run(tmp_path / "run").recipe.side_range is None
 
 
 def test_runs_are_named_after_network_and_data_and_numbered(capsys, bars, tmp_path, monkeypatch):

@@ -64,7 +64,10 @@ def test_options_given_as_text_are_read():
         ({"milestones": {2: 0.1}}, "milestones work with schedule step only"),
         ({"schedule": "step"}, "schedule step needs milestones"),
         ({"label_smoothing": 0.1, "loss": "map"}, "label_smoothing works with loss cross-entropy"),
-        ({"crop": "center", "side_range": "256,512"}, "side_range works with crop random only"),
+        (
+            {"crop": "center", "side_range": "256,512"},
+            "side_range works with crop random only; give --crop random too",
+        ),
         ({"crop": "random", "side_range": "512,256"}, "side_range needs its first number above 0"),
         ({"crop": "random", "side_range": "512"}, "side_range is '512': write two numbers"),
         ({"scales": "0,256"}, "scales need numbers above 0"),

@@ -319,6 +319,21 @@ def test_a_protocol_that_the_images_do_not_allow_is_refused_before_training(reci
     assert not (tmp_path / "run").exists()
 
 
+def test_all_that_does_not_fit_the_images_is_told_at_once(recipe, tmp_path):
+    wrong = {"pca_color": 0.1, "crop": "random", "image_size": 28, "protocol": "ten-crop"}
+    words = (
+        r"^lecun1990 and these images need other choices: "
+        r"--pca-color 0 \(pca_color shifts [^;]*\); "
+        r"--image-size above 28, or --crop center \(crop random [^;]*\); "
+        r"--protocol single \(protocol ten-crop takes windows [^;]* at 28\)$"
+    )
+    with pytest.raises(UsageError, match=words):
+        train(recipe.replace(**wrong), tmp_path / "run")
+    with pytest.raises(UsageError, match=r"have 1 channel; give --pca-color 0$"):
+        train(recipe.replace(pca_color=0.1), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_training_works_in_a_thread_of_another_program(recipe, tmp_path):
     thread = threading.Thread(target=train, args=(recipe.replace(epochs=1), tmp_path / "run"))
     thread.start()

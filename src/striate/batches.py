@@ -19,7 +19,7 @@ from striate.augmentation import (
     warps,
 )
 from striate.datasets.sets import Part
-from striate.errors import DataError, UsageError
+from striate.errors import DataError
 from striate.figures import figure_extent
 from striate.preparation import InputSpec, normalize, prepare, size_with_side, to_unit
 from striate.randomness import hashes, order
@@ -132,26 +132,12 @@ def input_spec(
         images: ``(N, C, H, W)``, the training images as stored.
         value_range: Stored values that mean black and white.
         input_shape: Channels, height and width of the network's default input.
-        recipe: Its ``image_size`` and ``input_range`` overrule what the images say.
-
-    Raises:
-        UsageError: The images and the network's input do not allow the recipe's ``crop``, or
-            the images' channels its ``pca_color``.
+        recipe: Its ``image_size`` and ``input_range`` overrule what the images say; without
+            an ``image_size`` it is the middle of ``side_range``, as VGG is tested at one scale.
     """
     channels, *own = images.shape[1:]
     wanted = tuple(input_shape[1:])
     size = _image_size(tuple(own), wanted, recipe)
-    _check_crop(size, wanted, recipe)
-    if recipe.pca_color and channels != 3:
-        raise UsageError(
-            f"pca_color shifts red, green and blue, but the images have {channels} channel"
-            f"{'s' if channels > 1 else ''}; give --pca-color 0"
-        )
-    if recipe.crop_padding >= min(wanted):
-        raise UsageError(
-            f"crop_padding is {recipe.crop_padding}, so that images may leave the input of "
-            f"{'x'.join(map(str, wanted))} altogether; choose less than {min(wanted)}"
-        )
     if recipe.input_range is None:
         mean, std = _mean_and_deviation(images, value_range)
     else:
@@ -179,31 +165,67 @@ def input_spec(
 
 
 def _image_size(own: tuple[int, ...], wanted: tuple[int, ...], recipe: Recipe) -> tuple[int, ...]:
-    if recipe.image_size is None:
+    side = recipe.image_size
+    if side is None and recipe.side_range is not None:
+        side = sum(recipe.side_range) // 2
+    if side is None:
         fits = all(w / 2 <= s <= w for s, w in zip(own, wanted, strict=True))
         return own if fits else wanted
-    if recipe.image_size <= min(wanted):
-        return (recipe.image_size,) * len(wanted)
-    return size_with_side(own, recipe.image_size)
+    return (side,) * len(wanted) if side <= min(wanted) else size_with_side(own, side)
 
 
-def _check_crop(size: tuple[int, ...], wanted: tuple[int, ...], recipe: Recipe) -> None:
-    least = max(wanted)
-    reads = f"{recipe.network} reads {'x'.join(map(str, wanted))}"
-    if recipe.crop == "random" and min(size) <= least:
-        raise UsageError(
-            f"crop random takes a window of a larger image, but {reads} and images are "
-            f"{'x'.join(map(str, size))}; set image_size above {least}, or crop to center"
+class Misfit(NamedTuple):
+    """What of a recipe the images do not allow, and the option that would change it."""
+
+    reason: str
+    remedy: str
+
+
+def misfits(recipe: Recipe, spec: InputSpec, *, has_validation: bool) -> list[Misfit]:
+    """List what of a recipe the images and the network's input do not allow.
+
+    Args:
+        recipe: The complete recipe.
+        spec: The network's input, as ``input_spec`` decides it.
+        has_validation: Whether there is a validation part to make choices on.
+
+    Example:
+        >>> recipe = Recipe(network="lenet5", data="digits", pca_color=0.1, patience=3)
+        >>> spec = input_spec(torch.zeros(7, 1, 8, 8), (0, 16), (1, 32, 32), recipe)
+        >>> [remedy for _, remedy in misfits(recipe, spec, has_validation=False)]
+        ['--validation 0.1', '--pca-color 0']
+    """
+    least, size = max(spec.input_size), "x".join(map(str, spec.image_size))
+    reads = f"{recipe.network} reads {'x'.join(map(str, spec.input_size))}"
+    found = [
+        Misfit(f"{choice} needs a validation part", "--validation 0.1")
+        for choice, is_chosen in (
+            ("schedule plateau", recipe.schedule == "plateau"),
+            ("patience", recipe.patience is not None),
         )
-    if recipe.crop == "area" and any(s < w for s, w in zip(size, wanted, strict=True)):
-        raise UsageError(
-            f"crop area resizes to all of the input, but {reads} and images are "
-            f"{'x'.join(map(str, size))}; set image_size to {least} or more, or crop to center"
+        if is_chosen and not has_validation
+    ]
+    if recipe.pca_color and spec.channels != 3:
+        channels = f"{spec.channels} channel{'s' if spec.channels > 1 else ''}"
+        reason = f"pca_color shifts red, green and blue, but the images have {channels}"
+        found.append(Misfit(reason, "--pca-color 0"))
+    if recipe.crop_padding >= min(spec.input_size):
+        reason = (
+            f"crop_padding is {recipe.crop_padding}, so that images may leave the input of "
+            f"{'x'.join(map(str, spec.input_size))} altogether"
         )
+        found.append(Misfit(reason, f"--crop-padding below {min(spec.input_size)}"))
+    if recipe.crop == "random" and min(spec.image_size) <= least:
+        reason = f"crop random takes a window of a larger image, but {reads} and images are {size}"
+        found.append(Misfit(reason, f"--image-size above {least}, or --crop center"))
+    is_smaller = any(s < w for s, w in zip(spec.image_size, spec.input_size, strict=True))
+    if recipe.crop == "area" and is_smaller:
+        reason = f"crop area resizes to all of the input, but {reads} and images are {size}"
+        found.append(Misfit(reason, f"--image-size {least} or more, or --crop center"))
     if recipe.side_range is not None and recipe.side_range[0] < least:
-        raise UsageError(
-            f"side_range begins at {recipe.side_range[0]}, but {reads}; begin at {least} or above"
-        )
+        reason = f"side_range begins at {recipe.side_range[0]}, but {reads}"
+        found.append(Misfit(reason, f"--side-range from {least} on"))
+    return found
 
 
 def _mean_and_deviation(

@@ -1,3 +1,5 @@
 """stub"""
+
+
 def dense(network, window):
     raise NotImplementedError

@@ -1,11 +1,10 @@
 """A network that labels pixels over whole images in memory: scores, turned views, labels."""
 
-from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from striate.scoring import evaluating
 from striate.tile_input import TileSpec, standardize, statistics
 from striate.tiled_prediction import predict_tiled
 
@@ -33,31 +32,22 @@ def probabilities(
         ``(K, *spatial)``, float32, on the image's device.
     """
     own = statistics([image]) if spec.intensity == "image" else None
-    if image.dim() == len(spec.tile) + 2:
-        slices = [
-            _averaged(form, standardize(image[:, i], spec, own), protocol, memory)
-            for i in range(image.shape[1])
-        ]
-        return torch.stack(slices, dim=1)
     return _averaged(form, standardize(image, spec, own), protocol, memory)
 
 
 def _averaged(form: nn.Module, image: Tensor, protocol: str, memory: str) -> Tensor:
-    with evaluating(form):
-        if protocol == "single":
-            return _shares(form, image, memory)
-        square = image.shape[-1] == image.shape[-2]
-        quarters = range(4) if square else (0, 2)
-        total = torch.zeros(0, device=image.device)
-        for quarter in quarters:
-            for mirror in ([], [-1]):
-                view = torch.rot90(image.flip(mirror), quarter, (-2, -1)).contiguous()
-                answer = torch.rot90(_shares(form, view, memory), -quarter, (-2, -1)).flip(mirror)
-                total = answer if not len(total) else total + answer
-        return total / (2 * len(quarters))
+    if protocol == "single":
+        return _shares(form, image, memory)
+    square = image.shape[-1] == image.shape[-2]
+    quarters = range(4) if square else (0, 2)
+    total: Tensor | None = None
+    for quarter in quarters:
+        for mirror in ([], [-1]):
+            view = torch.rot90(image.flip(mirror), quarter, (-2, -1)).contiguous()
+            answer = torch.rot90(_shares(form, view, memory), -quarter, (-2, -1)).flip(mirror)
+            total = answer if total is None else total + answer
+    return cast(Tensor, total) / (2 * len(quarters))
 
 
 def _shares(form: nn.Module, image: Tensor, memory: str) -> Tensor:
     return torch.softmax(predict_tiled(form, image, memory=memory, return_logits=True), dim=0)
-
-

@@ -10,6 +10,7 @@ from torch import Tensor
 from striate.batches import Batch
 from striate.datasets.masks import IGNORED, MaskedImage
 from striate.deformation import deforms, offsets, read_at
+from striate.mirroring import mirrored_places
 from striate.randomness import hashes, integers, normals, order, uniforms
 from striate.recipes import Recipe
 from striate.tile_input import Statistics, TileSpec, standardize, statistics
@@ -129,8 +130,8 @@ class Tiles:
         image, mask, weights = ready.image, ready.mask, ready.weights
         for axis, (start, margin) in enumerate(zip(first, self.margins, strict=True)):
             size = ready.mask.shape[axis]
-            wide = mirrored(torch.arange(self.spec.tile[axis]) + (start - margin), size)
-            inner = mirrored(torch.arange(self.output[axis]) + start, size)
+            wide = mirrored_places(start - margin, start - margin + self.spec.tile[axis], size)
+            inner = mirrored_places(start, start + self.output[axis], size)
             image = image.index_select(axis + 1, wide)
             mask = mask.index_select(axis, inner)
             weights = None if weights is None else weights.index_select(axis, inner)
@@ -171,27 +172,13 @@ class Tiles:
         )
 
 
-def mirrored(indices: Tensor, size: int) -> Tensor:
-    """Bring indices beyond a border back as a mirror in the outermost pixels does.
-
-    Example:
-        >>> mirrored(torch.arange(-2, 5), 3).tolist()
-        [2, 1, 0, 1, 2, 1, 0]
-    """
-    if size == 1:
-        return torch.zeros_like(indices)
-    period = 2 * (size - 1)
-    inside = indices.remainder(period)
-    return torch.minimum(inside, period - inside)
-
-
 def _around(values: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
     """Cut out of ``(C, *spatial)`` what places are read from; give them as places of that."""
     flat = places.view(-1, places.shape[-1])
     lows = flat.amin(dim=0).floor().long() - 1
     highs = flat.amax(dim=0).ceil().long() + 2
     for axis, (low, high) in enumerate(zip(lows.tolist(), highs.tolist(), strict=True), start=1):
-        indices = mirrored(torch.arange(low, high), values.shape[axis])
+        indices = mirrored_places(low, high, values.shape[axis])
         values = values.index_select(axis, indices)
     return values, places - lows
 

@@ -196,7 +196,8 @@ class Recipe(BaseModel):
     side_range: Annotated[tuple[int, int] | None, BeforeValidator(_pair)] = Field(
         None,
         description="For crop random: the shorter side is resized at random between these two "
-        "before the window is taken, as 256,512 [pixels]; by default image_size.",
+        "before the window is taken, as 256,512 [pixels]; by default image_size, which is "
+        "their middle if it is not given.",
     )
     protocol: Literal[
         "single", "ten-crop", "dense", "multi-scale", "fifty-crop", "150-crop", "144-crop", "turns"
@@ -257,7 +258,7 @@ class Recipe(BaseModel):
             raise ValueError("scales need numbers above 0")
         if self.side_range is not None:
             if self.crop != "random" and "crop" in self.model_fields_set:
-                raise ValueError("side_range works with crop random only")
+                raise ValueError("side_range works with crop random only; give --crop random too")
             if not 1 <= self.side_range[0] <= self.side_range[1]:
                 raise ValueError(
                     "side_range needs its first number above 0 and not above its second"

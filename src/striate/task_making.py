@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from striate.batches import input_spec, load_training_data, sized, suited
+from striate.batches import Misfit, input_spec, load_training_data, misfits, sized, suited
 from striate.display import Display
 from striate.errors import UsageError
 from striate.mask_data import load_mask_data, tile_spec
@@ -69,7 +69,6 @@ def _classification(
 ) -> Prepared:
     data = load_training_data(recipe, data_dir)
     recipe = sized(recipe, given, len(data.training.targets))
-    _check_choices(recipe, data.num_validation)
     input_shape = find_network(recipe.network).input_shape
     channels = data.training.images.shape[1]
     recipe, notes = suited(recipe, given, channels, input_shape)
@@ -77,10 +76,26 @@ def _classification(
         display.note(note)
     spec = input_spec(data.training.images, data.value_range, input_shape, recipe)
     network = _fresh(recipe, spec.channels, len(data.classes))
-    check_protocol(recipe.protocol, network, recipe, spec)
+    problems = misfits(recipe, spec, has_validation=data.validation is not None)
+    _check_fit(recipe, spec, network, problems)
     task = Classification(recipe, spec, data)
     work = trace(network, (spec.channels, *spec.input_size)).multiply_adds
     return Prepared(recipe, spec, task, network, work)
+
+
+def _check_fit(recipe: Recipe, spec: InputSpec, network: nn.Module, problems: list[Misfit]) -> None:
+    """Refuse a recipe that does not fit its images, with all that is to be changed."""
+    try:
+        check_protocol(recipe.protocol, network, recipe, spec)
+    except UsageError as error:
+        if not problems:
+            raise
+        problems = [*problems, Misfit(str(error).rpartition("; ")[0], "--protocol single")]
+    if len(problems) == 1:
+        raise UsageError(f"{problems[0].reason}; give {problems[0].remedy}")
+    if problems:
+        told = "; ".join(f"{remedy} ({reason})" for reason, remedy in problems)
+        raise UsageError(f"{recipe.network} and these images need other choices: {told}")
 
 
 def _segmentation(recipe: Recipe, data_dir: Path | None) -> Prepared:

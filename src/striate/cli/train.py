@@ -12,7 +12,7 @@ import typer
 import striate
 from striate.cli.options import DataDir, Device, Json
 from striate.errors import UsageError
-from striate.models import RECIPES, find_network, find_recipe
+from striate.models import RECIPES, find_network, find_recipe, outline, with_defaults
 from striate.recipes import Recipe, recipe_fields
 
 # Where each field of the recipe stands in the help of `striate train`.
@@ -36,6 +36,16 @@ PANELS = {
     ),
 }
 
+# What has an effect with some values of another choice alone.
+WORKS_WITH = {
+    "rubbish": ("loss", ("map",)),
+    "momentum": ("optimizer", ("sgd",)),
+    "plateau_epochs": ("schedule", ("plateau",)),
+    "plateau_factor": ("schedule", ("plateau",)),
+    "scales": ("protocol", ("multi-scale", "150-crop")),
+    "view_average": ("protocol", ("dense", "multi-scale")),
+}
+
 
 def train(
     network: str | None,
@@ -54,7 +64,7 @@ def train(
     if resume is not None:
         others = {"NETWORK": network, "--recipe": recipe, "--out": out, "--overwrite": overwrite}
         wrong = [name for name, value in others.items() if value]
-        wrong += ["--" + name.replace("_", "-") for name in given]
+        wrong += map(_flag, given)
         if wrong:
             raise UsageError(
                 f"--resume goes on by the run's own recipe in its own folder, so {wrong[0]} "
@@ -68,6 +78,7 @@ def train(
         run = striate.resume(resume, data_dir=data_dir, device=device, display=display)
     else:
         chosen = _recipe(network, data, recipe, given)
+        _refuse_without_effect(with_defaults(chosen), given)
         folder = out or _reserve_folder(chosen)
         try:
             run = striate.train(
@@ -93,6 +104,8 @@ def _recipe(
         given = {"network": network, **given}
     if data is not None:
         given = {"data": data, **given}
+    if given.get("crop") in ("center", "area"):
+        given = {"side_range": None, **given}  # a recipe's side_range goes with its crop
     if recipe is not None and recipe not in RECIPES and Path(recipe).suffix in (".yaml", ".yml"):
         given = {**recipe_fields(Path(recipe)), **given}
     elif recipe is not None:
@@ -105,6 +118,28 @@ def _recipe(
         )
     find_network(given["network"])
     return Recipe(**given)
+
+
+def _refuse_without_effect(recipe: Recipe, typed: dict[str, Any]) -> None:
+    """Refuse an option that was typed and would change nothing."""
+    for name, (choice, values) in WORKS_WITH.items():
+        value = getattr(recipe, choice)
+        if name in typed and value not in values:
+            raise UsageError(
+                f"{_flag(name)} does nothing with {choice} {value}; leave it out, or give "
+                f"{_flag(choice)} {' or '.join(values)}"
+            )
+    if "auxiliary" in typed:
+        parts = [name for name, _ in outline(recipe.network).named_children()]
+        if not any(name.startswith("aux") for name in parts):
+            raise UsageError(
+                f"--auxiliary does nothing with {recipe.network}, which has no auxiliary "
+                "classifiers; leave it out"
+            )
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _reserve_folder(recipe: Recipe) -> Path:
@@ -180,7 +215,7 @@ def _train_signature() -> inspect.Signature:
     ]
     for name, panel in panel_of.items():
         facts = Recipe.model_fields[name]
-        flag = "--" + name.replace("_", "-")
+        flag = _flag(name)
         choices = [choice for choice in get_args(facts.annotation) if isinstance(choice, str)]
         help_text = facts.description or ""
         if choices:
