@@ -8,9 +8,6 @@ from striate.preparation import InputSpec, normalized_color, surround
 from striate.randomness import integers, normals, uniforms
 from striate.recipes import Recipe
 
-# The deformation is drawn at this many control points a side and interpolated between them.
-ELASTIC_POINTS = 5
-
 
 def mirror(images: Tensor, recipe: Recipe, epoch: int, indices: Tensor) -> Tensor:
     """Mirror images left to right at random, half of them; an exact copy of their pixels.
@@ -188,7 +185,8 @@ def _affine(recipe: Recipe, epoch: int, indices: Tensor, height: int, width: int
 
 def _bend(recipe: Recipe, epoch: int, indices: Tensor, height: int, width: int) -> Tensor:
     """Draw displacements (N, H, W, 2), in units of half sides."""
-    drawn = normals(recipe.seed, epoch, indices, "elastic", 2 * ELASTIC_POINTS**2)
-    points = drawn.view(-1, 2, ELASTIC_POINTS, ELASTIC_POINTS) * recipe.elastic
+    side = recipe.elastic_points
+    drawn = normals(recipe.seed, epoch, indices, "elastic", 2 * side**2)
+    points = drawn.view(-1, 2, side, side) * recipe.elastic
     pixels = F.interpolate(points, size=(height, width), mode="bicubic", align_corners=True)
     return pixels.permute(0, 2, 3, 1) * torch.tensor([2 / width, 2 / height], device=points.device)

@@ -77,7 +77,13 @@ class Segmentation:
         places = torch.arange(self.num_examples)
         for indices in torch.split(places, self.recipe.batch_size)[first_step:]:
             batch = self.tiles.batch(epoch, indices)
-            yield Batch(*(each if each is None else each.to(self.device) for each in batch))
+            weights = batch.weights
+            yield Batch(
+                batch.indices,
+                batch.images.to(self.device),
+                batch.targets.to(self.device),
+                None if weights is None else weights.to(self.device),
+            )
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Average over the pixels that count."""

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 IGNORED = 255
 FOCUS = 2.0
+LOSSES_OF_MASKS = ("cross-entropy", "dice", "dice-plain", "cross-entropy+dice", "focal")
 
 
 class PixelLoss(Protocol):
@@ -113,8 +114,7 @@ def pixel_loss(name: str, class_weights: tuple[float, ...] | None = None) -> Pix
     """Give the loss that a recipe names: one of its ``loss`` values that fit masks.
 
     Args:
-        name: ``"cross-entropy"``, ``"dice"``, ``"dice-plain"``, ``"cross-entropy+dice"`` or
-            ``"focal"``.
+        name: One of ``LOSSES_OF_MASKS``.
         class_weights: For the first and the last two.
     """
     entropy = WeightedCrossEntropy(class_weights)

@@ -11,16 +11,29 @@ from striate.batches import Misfit, input_spec, load_training_data, misfits, siz
 from striate.display import Display
 from striate.errors import UsageError
 from striate.mask_data import load_mask_data, tile_spec
+from striate.mask_scoring import VIEWS
 from striate.models import build, find_network, outline
 from striate.preparation import InputSpec
 from striate.protocols import check_protocol
 from striate.recipes import Recipe
 from striate.runs import Run, network_options
 from striate.segmentation import Segmentation, pixel_form
+from striate.segmentation_losses import LOSSES_OF_MASKS
 from striate.tasks import Classification, Task
 from striate.tile_input import TileSpec
 from striate.tracing import trace
 from striate.weights import Weights
+
+# Fields of a recipe that mean something to one kind of task alone.
+OF_MASKS = (
+    *("width", "depth", "normalization", "tile", "intensity", "rare", "class_weights"),
+    *("border_weight", "border_sigma", "turns", "grey", "noise", "match_histograms"),
+)
+OF_LABELS = (
+    *("rubbish", "auxiliary", "label_smoothing", "image_size", "input_range", "crop"),
+    *("side_range", "scales", "view_average", "crop_padding", "pca_color"),
+)
+LOSSES_OF_LABELS = ("cross-entropy", "map", "squared-error")
 
 
 class Prepared(NamedTuple):
@@ -59,9 +72,34 @@ def prepare(
         UsageError: Values of the recipe do not fit the data, the network or one another.
         DataError: The data cannot be read.
     """
-    if find_network(recipe.network).task == "classification":
+    labels_images = find_network(recipe.network).task == "classification"
+    _check_fields(recipe, given, labels_images=labels_images)
+    if labels_images:
         return _classification(recipe, given, display, data_dir)
     return _segmentation(recipe, data_dir)
+
+
+def _check_fields(recipe: Recipe, given: Collection[str], *, labels_images: bool) -> None:
+    """Refuse what would have no effect on this kind of task."""
+    foreign = OF_MASKS if labels_images else OF_LABELS
+    what = "whole images" if labels_images else "pixels"
+    idle = [f"--{name.replace('_', '-')}" for name in foreign if name in given]
+    if idle:
+        raise UsageError(
+            f"{', '.join(idle)} without effect: {recipe.network} labels {what}; leave "
+            f"{'it' if len(idle) == 1 else 'them'} out"
+        )
+    known = LOSSES_OF_LABELS if labels_images else LOSSES_OF_MASKS
+    if recipe.loss not in known:
+        raise UsageError(
+            f"loss {recipe.loss} does not fit {recipe.network}, which labels {what}; there are "
+            f"{', '.join(known)}"
+        )
+    if not labels_images and recipe.protocol not in VIEWS:
+        raise UsageError(
+            f"protocol {recipe.protocol} is for labels of whole images; of pixels there are "
+            f"{', '.join(VIEWS)}"
+        )
 
 
 def _classification(
