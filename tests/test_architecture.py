@@ -19,7 +19,7 @@ FLOORS = [
     {
         *("layers", "recipes", "preparation", "figures", "decoding", "losses", "outlining"),
         *("metrics", "devices", "display", "fully_convolutional", "normalization"),
-        "rejection",
+        *("intensities", "rejection"),
         *("fetching", "weights_files", "published_weights"),
     },
     {"models", "datasets", "augmentation", "windows", "tracing", "images"},
