@@ -19,7 +19,7 @@ FLOORS = [
     {
         *("layers", "recipes", "preparation", "figures", "decoding", "losses", "outlining"),
         *("metrics", "devices", "display", "fully_convolutional", "normalization"),
-        *("rejection", "mirroring", "modes"),
+        *("rejection", "mirroring", "modes", "intensities"),
         *("fetching", "weights_files", "published_weights"),
         *("segmentation_losses", "tile_input"),
     },

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +13,7 @@ from striate import datasets
 from striate.batches import LEAST_STEPS_PER_EPOCH
 from striate.datasets.masks import IGNORED, MaskedImage
 from striate.errors import DataError, UsageError
+from striate.models.unet_borders import border_weights
 from striate.randomness import order
 from striate.recipes import Recipe
 from striate.tile_input import CT_PERCENTILES, TileSpec, statistics
@@ -212,20 +213,28 @@ def tiles_per_epoch(part: Sequence[MaskedImage], output: Sequence[int], batch_si
 
 
 def with_weights(data: MaskData, recipe: Recipe) -> list[Tensor] | None:
-    """Give each training image U-Net's weights of borders, where the recipe asks for them."""
+    """Give each training image U-Net's weights of pixels, where the recipe asks for them.
+
+    They have the weights of the classes in them: balanced over the training images, or 1 each.
+    """
     if not recipe.border_weight:
         return None
-    from striate.models.unet import border_weights
-
+    balance = class_weights(data, recipe) or (1.0,) * len(data.classes)
     return [
-        border_weights(each.mask, weight=recipe.border_weight, sigma=recipe.border_sigma)
+        torch.from_numpy(
+            border_weights(
+                each.mask.numpy(),
+                w0=recipe.border_weight,
+                sigma=recipe.border_sigma,
+                balance=balance,
+            )
+        )
         for each in data.training
     ]
 
 
-def moved(data: MaskData, device: torch.device) -> MaskData:
-    """Bring the validation images to a device; tiles are cut on the processor."""
-    return replace(
-        data,
-        validation=tuple(each._replace(image=each.image.to(device)) for each in data.validation),
-    )
+def class_weights(data: MaskData, recipe: Recipe) -> tuple[float, ...] | None:
+    """Give the weights of the classes, where the recipe asks for them."""
+    if recipe.class_weights == "none":
+        return None
+    return balanced(class_shares(data.training, len(data.classes)))

@@ -8,17 +8,11 @@ from torch import Tensor, nn
 from striate.batches import Batch
 from striate.datasets.masks import IGNORED
 from striate.dense import dense
-from striate.mask_data import (
-    MaskData,
-    balanced,
-    class_shares,
-    tiles_per_epoch,
-    with_weights,
-)
+from striate.mask_data import MaskData, class_weights, tiles_per_epoch, with_weights
 from striate.models import find_network
 from striate.patches import Tiles
 from striate.recipes import Recipe
-from striate.scoring import evaluating
+from striate.modes import evaluating
 from striate.segmentation_losses import pixel_loss
 from striate.segmentation_metrics import count_pixels, mean_dice
 from striate.tasks import Measures
@@ -57,11 +51,11 @@ class Segmentation:
         self.num_training, self.num_validation = len(data.training), len(data.validation)
         self.num_examples = tiles_per_epoch(data.training, output, recipe.batch_size)
         self.steps_per_epoch = self.num_examples // recipe.batch_size
-        self.tiles = Tiles(data.training, spec, output, recipe, with_weights(data, recipe))
-        weights = None
-        if recipe.class_weights == "balanced":
-            weights = balanced(class_shares(data.training, len(data.classes)))
-        self._loss = pixel_loss(recipe.loss, weights)
+        weights = with_weights(data, recipe)
+        self.tiles = Tiles(data.training, spec, output, recipe, weights)
+        self._loss = pixel_loss(
+            recipe.loss, class_weights(data, recipe) if weights is None else None
+        )
         self.device = torch.device("cpu")
 
     def to(self, device: torch.device) -> None:
