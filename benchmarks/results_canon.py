@@ -30,8 +30,9 @@ def short_runs(resnet: Result, pooling: Result, denker: Result) -> str:
         )
         text += f"""
 **Pooling as the only change** (`{pooling["command"]}`: {pooling["network"]}; {pooling["data"]}; \
-{pooling["epochs"]} epochs, {len(pooling["seeds"])} seeds, each with the best of three rates on held-out images): \
-{errors} test error. Scherer et al. have 5.22 ± 0.52 % with max pooling and 7.32 ± 1.27 % with subsampling, on NORB.
+{pooling["epochs"]} epochs, {len(pooling["seeds"])} seeds, each with the best of several rates on held-out images): \
+{errors} test error.{_edges(pooling)} Scherer et al. have 5.22 ± 0.52 % with max pooling and 7.32 ± 1.27 % with \
+subsampling, on NORB.
 """
     if denker:
         text += f"""
@@ -39,6 +40,19 @@ def short_runs(resnet: Result, pooling: Result, denker: Result) -> str:
 {_errors(denker, "features")} on features made by hand-designed convolutions, {_errors(denker, "bitmaps")} on raw \
 bitmaps. [The page on it](denker1988.md) has rejection, the learning curve and what compares with the paper.
 """
+    return text
+
+
+def _edges(pooling: dict[str, Any]) -> str:
+    """Say of which pooling the best rate was the least or the largest that was tried."""
+    text = ""
+    for name, row in pooling["poolings"].items():
+        rates = [float(rate) for rate in row["held_out_error_percent_by_rate"]]
+        if row["rate"] in (min(rates), max(rates)):
+            text += (
+                f" Of {name} the best rate, {row['rate']:g}, is at the edge of those tried "
+                f"({min(rates):g} to {max(rates):g}): another might be better still."
+            )
     return text
 
 

@@ -51,8 +51,9 @@ def normal_by_fan_in(layer: nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d) -> No
         layer: A module with ``weight`` of shape (units, inputs...) and perhaps ``bias``.
 
     Source:
-        K. He, X. Zhang, S. Ren and J. Sun, "Delving deep into rectifiers: surpassing human-level
-        performance on ImageNet classification", ICCV 2015, section 2.2.
+        After K. He, X. Zhang, S. Ren and J. Sun, "Delving deep into rectifiers: surpassing
+        human-level performance on ImageNet classification", 2015, as remembered: its text was not
+        at hand.
     """
     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     if layer.bias is not None:

@@ -11,7 +11,7 @@ class LocalResponseNorm(nn.Module):
     ``a / (2 + 0.0001 × s) ** 0.75``, ``s`` being the sum of the squares over the map itself, two
     maps before and two after it; what would lie beyond the first or last map is left out.
     PyTorch's own layer divides its ``alpha`` by the number of maps: with ``alpha=5e-4`` it is
-    the same, slower, and it knows no groups.
+    the same, but it knows no groups.
 
     Args:
         groups: Equal parts of the maps whose ends do not see each other: AlexNet's two towers.

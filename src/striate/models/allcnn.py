@@ -26,9 +26,9 @@ The paper gives 1.3M parameters for C and Strided-C, which its own layers cannot
 Departures from the paper, and what it leaves open:
     1. Convolutions keep the size of their maps, but for the first 3x3 of the top, and pooling
        has padding 1: so the average is over 6x6, as the paper says. Padding is not spelled out.
-    2. Initial weights: not given. Here N(0, sqrt(2 / fan-in)) of He et al. 2015, biases 0; those
-       of the last ten maps start at 4. From 0, the ReLU behind them silences some for good, and
-       that class is never learnt; softmax does not see what is added to all.
+    2. Initial weights: not given. Here N(0, sqrt(2 / fan-in)), after He et al. 2015, biases 0;
+       those of the last ten maps start at 4, so that at first the ReLU behind them lets all
+       classes through. Softmax does not see what is added to all.
     3. Input: each channel is standardised by the mean and deviation of the training images. The
        paper whitens the images and normalises their contrast as Goodfellow et al. 2013 do.
     4. The learning rate is 0.01 for all; in the paper it is, for each network, one of 0.25, 0.1,

@@ -26,6 +26,15 @@ Departures from the paper, and what it leaves open:
        that maps are blocked to 3x5 and not how.
     5. The 270 values, the ten outputs and the biases, 11,250 weights in all, are inferred:
        the paper prints 18 maps, 3x5 blocks and 40 hidden units.
+    6. The network's hidden units are squashed by 1.7159 tanh(2x/3), its outputs are linear, its
+       initial weights and biases uniform in ±2.4 / fan-in: all ours.
+    7. It is trained on inputs standardised by the mean of each feature and one deviation of all,
+       by steepest descent with momentum in batches; and the form of the one-sided objective, with
+       targets of ±1, is ours: the paper cites another for it. See ``studies/classifiers.py``,
+       which also says what our nearest neighbours and Parzen windows are, and ``losses.py``.
+    8. Skeletonisation goes on until no pixel is deleted; the paper's number of passes is not
+       printed. Grey from 0.4 on is ink. Around the digit is paper.
+    9. The raw bitmaps' 256 bits are taken for 16x16 pixels, binarised at the same grey.
 """
 
 from functools import reduce
@@ -48,7 +57,7 @@ from striate.models.denker1988_templates import (
 WIDTH, HEIGHT = 20, 32
 BLOCKS_WIDE, BLOCKS_HIGH = 3, 5
 NUM_FEATURES = len(MAP_NAMES) * BLOCKS_WIDE * BLOCKS_HIGH
-INK = 0.4  # least grey of ink; chosen on held-out digits, for features and bitmaps together
+INK = 0.4  # least grey of ink, for features and bitmaps alike
 MOST_SIDE = 64  # [pixels]; larger images would be sampled too sparsely
 _FRAMINGS = 12
 _CHUNK = 250  # images at a time: their 49 maps take 32 MB

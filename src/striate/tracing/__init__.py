@@ -297,7 +297,7 @@ def _left_as_it_was(modules: Sequence[tuple[str, nn.Module]]) -> Iterator[None]:
 
 @contextmanager
 def _told_of_calls(recorder: Recorder) -> Iterator[None]:
-    """Let the recorder know when any module begins and ends; hooks would take twice the time."""
+    """Let the recorder know when any module begins and ends."""
     original: Any = nn.Module._call_impl
 
     def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
