@@ -21,19 +21,24 @@ FLOORS = [
         *("metrics", "devices", "display", "fully_convolutional", "normalization"),
         *("rejection", "mirroring", "modes", "intensities"),
         *("fetching", "weights_files", "published_weights"),
-        *("segmentation_losses", "tile_input"),
+        *("segmentation_losses", "segmentation_metrics", "membrane_metrics", "tile_input"),
     },
     {"models", "datasets", "augmentation", "deformation", "windows", "tracing", "images"},
     {
         *("batches", "describing", "drawing", "plotting", "pictures", "mistakes", "model_card"),
+        "mask_pictures",
         *("scoring", "tiling"),
         "weights_fitting",
     },
     {
         *("runs", "optimization", "protocols", "provenance", "patches", "tasks", "weights"),
-        "tiled_prediction",
+        *("mask_data", "tiled_prediction"),
     },
-    {"run_creation", "training_loop", "prediction", "studies"},
+    {
+        *("run_creation", "training_loop", "prediction", "studies"),
+        *("mask_scoring", "segmentation"),
+    },
+    {"mask_evaluation", "task_making"},
     {"training", "evaluation"},
     {"cli"},
 ]

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
+from torch.nn import functional
 
 from striate.datasets.usps import read_usps_part
 from striate.models.denker1988 import (
@@ -98,14 +99,24 @@ def test_a_digit_touches_one_pair_of_edges_and_is_centred_in_the_other(page):
     assert abs(left - (WIDTH - 1 - right)) <= 1
 
 
-def test_real_digits_touch_too_and_keep_their_proportions(digits):
-    fitted = scale_and_deskew(digits)
-    rows, columns = fitted.any(dim=2), fitted.any(dim=1)
-    assert ((rows[:, 0] & rows[:, -1]) | (columns[:, 0] & columns[:, -1])).all()
+def test_all_real_digits_touch_too_and_proportions_are_kept(usps):
+    for part in ("train", "test"):
+        found = read_usps_part(usps / f"zip.{part}.gz", num_classes=10)
+        for chunk in ((found.images[:, 0] + 1) / 2).split(500):
+            fitted = scale_and_deskew(chunk)
+            rows, columns = fitted.any(dim=2), fitted.any(dim=1)
+            assert ((rows[:, 0] & rows[:, -1]) | (columns[:, 0] & columns[:, -1])).all()
     wide = torch.zeros(1, 16, 16)
     wide[0, 5:10, 1:15] = 1
     height = int(scale_and_deskew(wide)[0].any(dim=1).sum())
     assert height == pytest.approx(5 * WIDTH / 14, abs=1)
+
+
+def test_grey_is_ink_from_0_4_on():
+    bar = torch.zeros(1, 16, 16)
+    bar[0, 2:14, 5:9] = 1
+    assert not scale_and_deskew(0.39 * bar).any()
+    assert torch.equal(scale_and_deskew(0.41 * bar).any(dim=2), torch.ones(1, 32).bool())
 
 
 def test_a_blank_page_stays_blank_and_disturbs_no_neighbour(digits):
@@ -115,9 +126,60 @@ def test_a_blank_page_stays_blank_and_disturbs_no_neighbour(digits):
     assert torch.equal(fitted[1], scale_and_deskew(digits[3:4])[0])
 
 
-def test_images_that_are_too_large_or_have_channels_are_refused():
-    with pytest.raises(ValueError, match=r"shape \(2, 65, 20\); needed is \(N, H, W\) with sides"):
-        scale_and_deskew(torch.zeros(2, 65, 20))
+@st.composite
+def thin_lines(draw) -> torch.Tensor:
+    """A page of a side of 16 to 64 with one straight line, a pixel wide."""
+    side = draw(st.integers(16, 64))
+    page, place = torch.zeros(side, side), st.integers(0, side - 1)
+    (top, left), (bottom, right) = draw(
+        st.tuples(st.tuples(place, place), st.tuples(place, place)).filter(
+            lambda ends: max(abs(ends[0][0] - ends[1][0]), abs(ends[0][1] - ends[1][1])) >= 4
+        )
+    )
+    length = max(abs(bottom - top), abs(right - left))
+    for step in range(length + 1):
+        row, column = (
+            round(start + (end - start) * step / length)
+            for start, end in ((top, bottom), (left, right))
+        )
+        page[row, column] = 1
+    return page
+
+
+def flat_line(side: int) -> torch.Tensor:
+    page = torch.zeros(side, side)
+    page[side // 3, 2:-2] = 1
+    return page
+
+
+@given(thin_lines())
+@example(flat_line(28))
+@example(flat_line(28).T.contiguous())
+@example(flat_line(48))
+@example(flat_line(64).T.contiguous())
+@settings(deadline=None, max_examples=150)
+def test_a_line_one_pixel_wide_keeps_its_ink_and_has_no_gap(page):
+    fitted = scale_and_deskew(page[None])[0]
+    touched = []
+    for occupied in (fitted.any(dim=1), fitted.any(dim=0)):
+        places = occupied.nonzero()[:, 0]
+        assert len(places) > 0
+        assert len(places) == places[-1] - places[0] + 1
+        touched.append(bool(occupied[0] & occupied[-1]))
+    assert any(touched)
+
+
+def test_on_a_larger_page_a_thin_line_stays_and_a_digit_keeps_its_form(digits):
+    assert scale_and_deskew(flat_line(301)[None]).any(dim=1).all()
+    shapes = [
+        digits,
+        functional.interpolate(digits[:, None], scale_factor=5, mode="bilinear")[:, 0],
+    ]
+    own, large = map(scale_and_deskew, shapes)
+    assert (own & large).sum() > 0.75 * (own | large).sum()
+
+
+def test_images_that_have_channels_are_refused():
     with pytest.raises(ValueError, match=r"shape \(2, 1, 16, 16\); needed is \(N, H, W\)"):
         extract_features(torch.zeros(2, 1, 16, 16))
 

@@ -124,3 +124,14 @@ def test_the_page_shows_the_figures_of_the_result_file():
     for row in kept["error_percent_by_training_images"]:
         cells = (f"{row['train_images']:,}", *(figure(row[kind.name], 2) for kind in KINDS))
         assert f"| {' | '.join(cells)} |" in page
+    times = kept["times_more_errors_on_bitmaps"]
+    prose = " ".join(page.split())
+    told = zip(times.values(), ("neighbours", "windows", "network"), strict=True)
+    first, second, third = (f"{ratio:.2f} ({name})" for ratio, name in told)
+    assert f"{first}, {second} and {third} times" in prose
+    apart = [
+        kept["test_images"] * (answer["bitmaps"] - answer["features"]) / 100
+        for name in ("Parzen windows", "nearest neighbours")
+        for answer in [{g: a[name]["error_percent"]["mean"] for g, a in kept["inputs"].items()}]
+    ]
+    assert f"{apart[0]:.0f} to {apart[1]:.0f} of {kept['test_images']:,} digits" in prose

@@ -56,6 +56,21 @@ def test_each_template_fires_in_the_middle_of_the_ink_it_draws():
 
 
 @pytest.mark.parametrize(
+    ("places", "least"),
+    [(range(16), 5), (range(16, 32), 3), (range(32, 48), 4), (range(48, 49), 5)],
+    ids=["strokes", "rays", "ends", "crowd"],
+)
+def test_a_template_fires_at_its_least_ink_and_not_at_a_pixel_less(places, least):
+    templates = feature_templates()
+    for place in places:
+        page = torch.zeros(2, 7, 7, dtype=torch.bool)
+        wanted = (templates.kernels[place, 0] > 0).nonzero()
+        for image, number in zip(page, (least, least - 1), strict=True):
+            image[tuple(wanted[:number].T)] = True
+        assert fire(page, templates)[:, place, 3, 3].tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
     ("start", "step", "expected"),
     [
         ((8, 8), (0, 1), "end of a stroke to the right"),
