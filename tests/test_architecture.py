@@ -21,9 +21,12 @@ FLOORS = [
         *("metrics", "devices", "display", "fully_convolutional", "normalization"),
         *("rejection", "mirroring", "modes", "intensities"),
         *("fetching", "weights_files", "published_weights"),
-        *("segmentation_losses", "segmentation_metrics", "membrane_metrics", "tile_input"),
+        *("segmentation_losses", "tile_input"),
     },
-    {"models", "datasets", "augmentation", "deformation", "windows", "tracing", "images"},
+    {
+        *("models", "datasets", "augmentation", "deformation", "windows", "tracing", "images"),
+        *("segmentation_metrics", "membrane_metrics"),
+    },
     {
         *("batches", "describing", "drawing", "plotting", "pictures", "mistakes", "model_card"),
         "mask_pictures",

@@ -10,9 +10,9 @@ from striate.datasets.masks import IGNORED
 from striate.dense import dense
 from striate.mask_data import MaskData, class_weights, tiles_per_epoch, with_weights
 from striate.models import find_network
+from striate.modes import evaluating
 from striate.patches import Tiles
 from striate.recipes import Recipe
-from striate.modes import evaluating
 from striate.segmentation_losses import pixel_loss
 from striate.segmentation_metrics import count_pixels, mean_dice
 from striate.tasks import Measures

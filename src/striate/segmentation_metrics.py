@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from striate.datasets.masks import IGNORED
+from striate.segmentation_losses import IGNORED
 
 
 def count_pixels(predictions: Tensor, targets: Tensor, num_classes: int) -> Tensor:

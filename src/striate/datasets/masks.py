@@ -8,8 +8,9 @@ from typing import NamedTuple
 from torch import Tensor
 
 from striate.errors import DataError
+from striate.segmentation_losses import IGNORED
 
-IGNORED = 255
+__all__ = ["IGNORED", "MaskSet", "MaskedImage", "check_masks"]
 
 
 class MaskedImage(NamedTuple):

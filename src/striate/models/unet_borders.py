@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-IGNORED = 255
+from striate.segmentation_losses import IGNORED
+
 # Beyond so many sigma, the sum of both distances adds less than 2e-8 of w0.
 REACH = 6.0
 
