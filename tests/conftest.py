@@ -35,6 +35,24 @@ def usps() -> Path:
     return real_data("usps")
 
 
+@pytest.fixture(scope="session")
+def isbi2012() -> Path:
+    """The folder with the stacks of electron micrographs."""
+    return real_data("isbi2012")
+
+
+@pytest.fixture(scope="session")
+def hippocampus() -> Path:
+    """The folder with the MR volumes."""
+    return real_data("hippocampus")
+
+
+@pytest.fixture(scope="session")
+def camvid() -> Path:
+    """The folder with the streets."""
+    return real_data("camvid-half")
+
+
 @pytest.fixture
 def part() -> Part:
     """Fifty-one images of 16x16 in three classes that are easy to tell apart."""
