@@ -3,7 +3,9 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 import torch
 
 from commanding import said
@@ -51,6 +53,27 @@ def hippocampus() -> Path:
 def camvid() -> Path:
     """The folder with the streets."""
     return real_data("camvid-half")
+
+
+@pytest.fixture(scope="session")
+def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder whose isbi2012 is 30 small slices of bright discs on a dark ground, noisy."""
+    generator = np.random.default_rng(5)
+    y, x = np.mgrid[:40, :52]
+    images, labels = [], []
+    for _ in range(30):
+        inside = np.zeros((40, 52), bool)
+        for _ in range(5):
+            row, column, radius = generator.uniform((0, 0, 5), (40, 52, 9))
+            inside |= (y - row) ** 2 + (x - column) ** 2 < radius**2
+        images.append(60 + 120 * inside + generator.normal(0, 20, (40, 52)))
+        labels.append(255 * inside)
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "isbi2012").mkdir()
+    stack = np.clip(images, 0, 255).astype(np.uint8)
+    tifffile.imwrite(folder / "isbi2012" / "train-volume.tif", stack)
+    tifffile.imwrite(folder / "isbi2012" / "train-labels.tif", np.array(labels, np.uint8))
+    return folder
 
 
 @pytest.fixture

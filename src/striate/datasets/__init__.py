@@ -53,6 +53,12 @@ def load(data: str, *, data_dir: Path | None = None, parts: Sequence[str] = PART
 
         return read_folder(expand(data), wanted)
     if data not in DATASETS:
+        from striate.datasets.mask_sets import MASK_SETS
+
+        if data in MASK_SETS:
+            raise UsageError(
+                f"{data} has a mask for each image; train a network that labels pixels, unet say"
+            )
         raise UsageError(
             f"no data set is called {data!r}; {did_you_mean(data, DATASETS)} "
             "or give the path of a folder"

@@ -1,0 +1,66 @@
+"""Recipe, data and network brought together, or refused with what to change."""
+
+import pytest
+
+from striate.display import Silent
+from striate.errors import DataError, UsageError
+from striate.models import with_defaults
+from striate.recipes import Recipe
+from striate.task_making import prepare
+
+MASKS = Recipe(network="unet_padded", data="isbi2012", width=2, depth=2, tile=(16, 20))
+
+
+def prepared(recipe, data_dir=None):
+    return prepare(with_defaults(recipe), recipe.model_fields_set, Silent(), data_dir)
+
+
+def test_a_tile_of_one_number_is_square_and_open_ones_are_the_network_s(cells):
+    assert prepared(MASKS.replace(tile=(16,)), cells).spec.tile == (16, 16)
+    made = prepared(MASKS, cells)
+    assert made.spec.tile == (16, 20)
+    assert made.task.tiles.output == (16, 20)
+    unpadded = prepared(MASKS.replace(network="unet", tile=(44, 48)), cells)
+    assert unpadded.task.tiles.output == (4, 8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"tile": (16, 16, 16)}, r"2 spatial axes, but tile has 3; give 64,64, say"),
+        ({"tile": (18, 20)}, r"tile 18x20 does not fit unet_padded: .*multiples of 4.*20x20"),
+        ({"network": "unet", "tile": (18,)}, r"tile 18x18 does not fit unet"),
+        ({"image_size": 20, "crop": "center"}, r"--image-size, --crop without effect: unet_padded"),
+        ({"loss": "map"}, r"loss map does not fit unet_padded, which labels pixels; there are cr"),
+        ({"protocol": "ten-crop"}, r"protocol ten-crop is for labels of whole images"),
+        ({"network": "vnet", "tile": (16,)}, r"vnet reads volumes of 3 axes.*unet_padded say"),
+        ({"validation": 0, "patience": 3}, r"patience needs a validation part"),
+        ({"network": "unet", "normalization": "batch"}, r"unet has no 'normalization' to set"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_the_remedy(changes, words, cells):
+    with pytest.raises(UsageError, match=words):
+        prepared(MASKS.replace(**changes), cells)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"turns": True, "tile": (8,)}, r"--tile, --turns without effect: lenet5 labels whole im"),
+        ({"width": 3}, r"--width without effect: lenet5 labels whole images; leave it out"),
+        ({"loss": "dice"}, r"loss dice does not fit lenet5, which labels whole images"),
+        ({"protocol": "turns"}, r"no protocol is called 'turns'"),
+    ],
+)
+def test_fields_of_masks_are_refused_for_labels_of_images(changes, words):
+    with pytest.raises(UsageError, match=words):
+        prepared(Recipe(network="lenet5", data="digits", **changes))
+
+
+def test_data_of_the_other_kind_are_refused(cells):
+    with pytest.raises(UsageError, match=r"digits has one label for an image, but a mask"):
+        prepared(MASKS.replace(data="digits"), cells)
+    with pytest.raises(UsageError, match=r"isbi2012 has a mask for each image"):
+        prepared(Recipe(network="lenet5", data="isbi2012"), cells)
+    with pytest.raises(DataError, match=r"the files of hippocampus .* are not in"):
+        prepared(MASKS.replace(data="hippocampus"), cells)
