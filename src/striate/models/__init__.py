@@ -152,7 +152,13 @@ _BELONGS_TO: dict[str, dict[str, dict[str, Any]]] = {
         name: {"milestones": {}} for name in ("constant", "step", "cosine", "one-cycle", "plateau")
     },
     "crop": {"center": {"side_range": None}, "area": {"side_range": None}, "random": {}},
-    "loss": {name: {"label_smoothing": 0.0} for name in ("cross-entropy", "map", "squared-error")},
+    "loss": {
+        name: {"label_smoothing": 0.0}
+        for name in (
+            *("cross-entropy", "map", "squared-error"),
+            *("dice", "dice-plain", "cross-entropy+dice", "focal"),
+        )
+    },
 }
 
 
