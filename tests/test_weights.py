@@ -48,7 +48,7 @@ def saved(path, name="resnet20", **changes):
 def published(path, network, address="http://127.0.0.1:9/"):
     """A table of one entry: this file, as if it had been published for a network."""
     digits = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-    return {f"{network}-small-v1": PublishedWeights(network, path.name, digits, address=address)}
+    return {f"{network}-small-v1": PublishedWeights(network, address + path.name, digits)}
 
 
 # ---------------------------------------------------------------- by name

@@ -246,7 +246,7 @@ def _caption(
         "them.",
     ]
     if sizes is not None:
-        lines.append(f"Input sizes, of the sides {sizes.least} to {sizes.most}: {sizes}.")
+        lines.append(f"Input sizes, of the sides 1 to {sizes.most}: {sizes}.")
     if trace.unused:
         count = sum(trace.unused.values())
         lines.append(f"Not used in evaluation: {', '.join(trace.unused)} ({count:,} parameters).")

@@ -10,7 +10,7 @@ Source: torchvision 0.28, ``torchvision/models/{alexnet,vgg,googlenet,resnet}.py
 
 from dataclasses import dataclass
 
-ADDRESS = "https://download.pytorch.org/models/"
+FOLDER = "https://download.pytorch.org/models/"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -21,27 +21,28 @@ class PublishedWeights:
 
     Attributes:
         network: The network it is for, and no other.
-        file: Its name; the address is that of the folder with this appended.
+        address: Where it lies on the web.
         sha256: Of the file, in hexadecimal, as many digits as are published.
         mean: For each channel, what the network's input is centred on, in [0, 1].
         std: For each channel, what it is divided by.
-        num_classes: Classes of its head; those of ImageNet 2012 by default.
-        address: The folder on the web.
     """
 
     network: str
-    file: str
+    address: str
     sha256: str
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
-    num_classes: int = 1000
-    address: str = ADDRESS
+
+    @property
+    def file(self) -> str:
+        """The file's name, the last part of its address."""
+        return self.address.rpartition("/")[2]
 
 
 def _torchvision(file: str, network: str, version: int = 1) -> dict[str, PublishedWeights]:
     """Name a file of torchvision after the network here and torchvision's name of the weights."""
     digits = file.removesuffix(".pth").rpartition("-")[2]
-    return {f"{network}-imagenet1k-v{version}": PublishedWeights(network, file, digits)}
+    return {f"{network}-imagenet1k-v{version}": PublishedWeights(network, FOLDER + file, digits)}
 
 
 PUBLISHED: dict[str, PublishedWeights] = {
@@ -52,7 +53,7 @@ PUBLISHED: dict[str, PublishedWeights] = {
     **_torchvision("vgg19-dcbb9e9d.pth", "vgg19"),
     # Brought over from TensorFlow: it reads images in [-1, 1].
     "googlenet_torchvision-imagenet1k-v1": PublishedWeights(
-        *("googlenet_torchvision", "googlenet-1378be20.pth", "1378be20"),
+        *("googlenet_torchvision", f"{FOLDER}googlenet-1378be20.pth", "1378be20"),
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
     ),

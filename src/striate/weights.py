@@ -231,7 +231,7 @@ def _find_or_fetch(entry: PublishedWeights, data_dir: Path | None) -> Path:
             return folder / entry.file
     folder = (data_dir or cache) / FOLDER
     with locked_folder(folder, entry.file):
-        fetch(entry.address + entry.file, folder / entry.file, sha256=entry.sha256)
+        fetch(entry.address, folder / entry.file, sha256=entry.sha256)
     return folder / entry.file
 
 
