@@ -28,6 +28,7 @@ def train(
     *,
     data_dir: Path | None = None,
     device: str = "auto",
+    num_threads: int | None = None,
     overwrite: bool = False,
     display: Display | None = None,
     save_seconds: float = SECONDS_BETWEEN_SAVES,
@@ -39,6 +40,8 @@ def train(
         out: The run folder to make.
         data_dir: Where named data sets are looked for first.
         device: ``"cpu"``, ``"cuda"``, or ``"auto"`` for the GPU where there is one.
+        num_threads: Threads to compute with, which are part of the state; by default as many
+            of PyTorch's as a step is worth.
         overwrite: Replace a run that is there.
         display: Where progress is shown; nowhere by default.
         save_seconds: The state is saved at the end of an epoch if this long has passed
@@ -88,7 +91,9 @@ def train(
         network = build(recipe.network, spec.channels, len(data.classes))
     problems = misfits(recipe, spec, has_validation=data.validation is not None)
     _check_fit(recipe, spec, network, problems)
-    made = environment(recipe, data, chosen)
+    work = trace(network, (spec.channels, *spec.input_size)).multiply_adds * recipe.batch_size
+    num_threads = num_threads or suited_threads(work)
+    made = {**environment(recipe, data, chosen), "threads": num_threads}
     if weights is not None:
         report = weights.load_into(network)
         display.note(report)
@@ -96,11 +101,10 @@ def train(
         facts = {"given": weights.given, "file": str(weights.path), "sha256": weights.sha256}
         made["weights"] = {**facts, "report": report}
         del weights  # the network has them; they can be half a gigabyte
-    work = trace(network, (spec.channels, *spec.input_size)).multiply_adds * recipe.batch_size
     loop = TrainingLoop(
         recipe, spec, data, network, device=chosen, display=display, save_seconds=save_seconds
     )
-    with threads(suited_threads(work)):
+    with threads(num_threads):
         run = create_run(
             place,
             recipe=recipe,
@@ -155,6 +159,7 @@ def resume(
     *,
     data_dir: Path | None = None,
     device: str = "auto",
+    num_threads: int | None = None,
     display: Display | None = None,
     save_seconds: float = SECONDS_BETWEEN_SAVES,
 ) -> Run:
@@ -168,6 +173,7 @@ def resume(
         data_dir: Where a named data set is looked for first; for a run on a folder of data
             that has moved, the folder's new place.
         device: As in ``train``; ``"auto"`` is the device that the run began on.
+        num_threads: The run's by default; with others it ends in other bits, and says so.
         display: As in ``train``.
         save_seconds: As in ``train``.
 
@@ -203,6 +209,11 @@ def resume(
             save_seconds=save_seconds,
         )
         loop.load(state)
-        with threads(state["threads"]):
+        if num_threads not in (None, state["threads"]):
+            display.note(
+                f"with {num_threads} threads instead of {state['threads']} the weights will not "
+                "be, bit for bit, those of an unbroken run"
+            )
+        with threads(num_threads or state["threads"]):
             loop.go(run)
     return Run(path)

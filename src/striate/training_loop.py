@@ -107,6 +107,8 @@ class TrainingLoop:
         """Train until the recipe is done, saving on the way."""
         recipe, at = self.recipe, self.at
         num_images = len(self.training.targets)
+        if not at.finished:
+            self.display.note(self._plan())
         self.display.begin(recipe.epochs, num_images, at.epoch * num_images + at.seen)
         self.started = time.monotonic() - at.elapsed
         last_save = time.monotonic()
@@ -130,6 +132,15 @@ class TrainingLoop:
         elif at.epoch < recipe.epochs:
             why = "time" if recipe.time is not None and at.elapsed >= recipe.time else "patience"
             self.display.note(f"stopped by {why} after {at.epoch} of {recipe.epochs} epochs")
+
+    def _plan(self) -> str:
+        """Say in a line what is about to be done."""
+        threads = torch.get_num_threads()
+        return (
+            f"{self.recipe.network} on {self.recipe.data}: {len(self.training.targets):,} images, "
+            f"{_counted(self.steps_per_epoch, 'step')} an epoch, {self.device}, "
+            f"{_counted(threads, 'thread')}"
+        )
 
     def epoch(self, run: Run, stopped: threading.Event) -> None:
         """Train to the end of the epoch, from the step where it stands."""
@@ -278,6 +289,10 @@ class TrainingLoop:
             f"{what} in epoch {at.epoch + 1}, step {at.step + 1}, at learning rate {rate:.3g}; "
             f"the best weights before it are kept, see {file}; try a lower --learning-rate"
         )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _loss(recipe: Recipe) -> Loss:
