@@ -147,8 +147,9 @@ def test_ctrl_c_saves_says_how_to_go_on_and_so_it_goes_on(capsys, tmp_path):
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert process.stderr is not None
-    first = process.stderr.readline()
-    assert first.startswith("epoch 1/9")
+    first = [process.stderr.readline() for _ in range(2)]
+    assert first[0] == "lenet5 on digits: 1,197 images, 6 steps an epoch, cpu, 1 thread\n"
+    assert first[1].startswith("epoch 1/9")
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -113,6 +113,23 @@ def test_of_many_classes_the_ten_with_the_lowest_recall_are_shown(capsys, tmp_pa
     assert [name for name, value in recalls.items() if value is None] == ["23", "24", "25"]
 
 
+@pytest.mark.parametrize("command", ["evaluate {}", "predict {} {}.png"])
+def test_the_threads_that_are_asked_for_are_used(capsys, reader, three, monkeypatch, command):
+    counts = []
+
+    def counting(run):
+        counts.append(torch.get_num_threads())
+        return network(run)
+
+    network = Run.network
+    monkeypatch.setattr(Run, "network", counting)
+    arguments = command.replace("{}.png", str(three)).replace("{}", reader).split()
+    for more, expected in ((["--threads", "3"], 3), ([], 1)):
+        said(capsys, *arguments, *more)
+        assert counts.pop() == expected
+    assert torch.get_num_threads() == 1
+
+
 @pytest.mark.parametrize(
     "command",
     ["evaluate {}", "predict {} a.png", "train --resume {}", "describe {}", "draw {} -o a.svg"],

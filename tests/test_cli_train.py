@@ -185,7 +185,8 @@ def test_training_talks_on_stderr_and_gives_the_folder_on_stdout(capsys, bars, t
     printed = capsys.readouterr()
     assert printed.out == f"{out}\n"
     lines = printed.err.splitlines()
-    assert [line[:9] for line in lines[:2]] == ["epoch 1/2", "epoch 2/2"]
+    assert lines[0] == f"lecun1990 on {bars}: 45 images, 22 steps an epoch, cpu, 1 thread"
+    assert [line[:9] for line in lines[1:3]] == ["epoch 1/2", "epoch 2/2"]
     assert lines[-1] == f"next: striate evaluate {out}"
     lowest = min(row["validation_error"] for row in Run(out).progress())
     assert f"lowest validation error {100 * lowest:.2f} %" in lines
@@ -208,8 +209,9 @@ def test_a_run_that_is_there_is_kept_unless_overwrite_is_said(capsys, bars, tmp_
     line = refused(capsys, 2, *chosen, "--seed", "8")
     assert f"{out} holds a run; go on with `striate train --resume {out}`, replace it" in line
     assert Run(out).recipe.seed == 0
-    said(capsys, *chosen, "--seed", "8", "--overwrite")
+    said(capsys, *chosen, "--seed", "8", "--overwrite", "--threads", "2")
     assert Run(out).recipe.seed == 8
+    assert Run(out).environment["threads"] == 2
 
 
 @pytest.mark.parametrize(
@@ -232,9 +234,18 @@ def test_resume_takes_no_other_choices(capsys, run, others, named):
 
 def test_a_finished_run_resumes_to_itself(capsys, run):
     before = (Path(run) / "model.safetensors").read_bytes()
-    assert said(capsys, "train", "--resume", run) == f"{run}\n"
+    assert run_command(["train", "--resume", run]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == f"{run}\n"
+    assert printed.err.startswith("this run is finished; its files are written again\n")
     assert (Path(run) / "model.safetensors").read_bytes() == before
     assert len(Run(run).progress()) == 1
+
+
+def test_a_run_goes_on_with_the_threads_that_are_asked_for(capsys, run):
+    run_command(["train", "--resume", run, "--threads", "2"])
+    assert "with 2 threads instead of 1 the weights" in capsys.readouterr().err
+    assert "'--threads'" in refused(capsys, 2, "train", "--resume", run, "--threads", "0")
 
 
 def test_a_place_that_cannot_be_written_fails_in_one_line(capsys, bars, tmp_path):

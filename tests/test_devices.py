@@ -50,6 +50,8 @@ def test_a_thread_is_worth_its_twenty_million_products():
 def test_threads_are_lent_for_a_block_also_one_that_fails():
     with threads(1):
         assert torch.get_num_threads() == 1
+        with threads(None):
+            assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == 2
     with pytest.raises(RuntimeError, match="the work failed"), threads(1):
         raise RuntimeError("the work failed")

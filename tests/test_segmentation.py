@@ -62,7 +62,7 @@ def test_a_resumed_run_is_the_unbroken_one_bit_for_bit(changes, cells, tmp_path)
     half = train(recipe.replace(epochs=1, schedule="constant"), tmp_path / "other", data_dir=cells)
     assert half.progress()[0]["train_loss"] > 0
 
-    class Stop(Exception):  # noqa: N818
+    class Stop(Exception):
         pass
 
     class Stopping:

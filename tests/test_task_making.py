@@ -30,7 +30,7 @@ def test_a_tile_of_one_number_is_square_and_open_ones_are_the_network_s(cells):
         ({"tile": (16, 16, 16)}, r"2 spatial axes, but tile has 3; give 64,64, say"),
         ({"tile": (18, 20)}, r"tile 18x20 does not fit unet_padded: .*multiples of 4.*20x20"),
         ({"network": "unet", "tile": (18,)}, r"tile 18x18 does not fit unet"),
-        ({"image_size": 20, "crop": "center"}, r"--image-size, --crop without effect: unet_padded"),
+        ({"image_size": 20, "crop": "area"}, r"--image-size, --crop without effect: unet_padded"),
         ({"loss": "map"}, r"loss map does not fit unet_padded, which labels pixels; there are cr"),
         ({"protocol": "ten-crop"}, r"protocol ten-crop is for labels of whole images"),
         ({"network": "vnet", "tile": (16,)}, r"vnet reads volumes of 3 axes.*unet_padded say"),

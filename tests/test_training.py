@@ -161,7 +161,7 @@ def test_an_epoch_that_time_cuts_short_is_not_told_as_a_whole_one(recipe, tmp_pa
 
     cut = recipe.replace(epochs=1, time=1e-9)
     run = train(cut, tmp_path / "run", display=Listening())
-    assert told == ["stopped by time in epoch 1 of 1, after 1 of 5 steps"]
+    assert told[1:] == ["stopped by time in epoch 1 of 1, after 1 of 5 steps"]
     assert "the last may be cut short" in (run.path / "README.md").read_text("utf-8")
 
 
@@ -288,6 +288,28 @@ def test_the_run_s_thread_count_is_used_again_and_the_caller_s_left_alone(recipe
     resume(tmp_path / "run", display=Watching(-1))
     assert set(threads) == {1}
     assert torch.get_num_threads() == 2
+
+
+def test_the_threads_that_are_asked_for_are_used_and_kept(recipe, tmp_path):
+    notes = []
+
+    class Telling(StopAfter):
+        def note(self, text):
+            notes.append(text)
+
+    with pytest.raises(Interrupted, match="all is saved"):
+        train(recipe, tmp_path / "run", num_threads=3, display=Telling(2))
+    run = Run(tmp_path / "run")
+    assert (run.load_state()[0]["threads"], run.environment["threads"]) == (3, 3)
+    assert notes[-1].endswith("cpu, 3 threads")
+    with pytest.raises(Interrupted, match="all is saved"):
+        resume(run.path, num_threads=2, display=Telling(2))
+    assert "with 2 threads instead of 3 the weights will not be, bit for bit, those" in notes[-2]
+    assert run.load_state()[0]["threads"] == 2
+    before = len(notes)
+    resume(run.path, num_threads=2, display=Telling(-1))
+    assert [note[-9:] for note in notes[before:]] == ["2 threads"]
+    assert torch.get_num_threads() == 1
 
 
 def test_names_are_refused_before_any_data_are_read(recipe, tmp_path, small_set):

@@ -44,10 +44,10 @@ def suited_threads(multiply_adds: int) -> int:
 
 
 @contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Let PyTorch compute with so many threads inside the block."""
+def threads(count: int | None) -> Iterator[None]:
+    """Let PyTorch compute with so many threads inside the block; with None, as many as now."""
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    torch.set_num_threads(count or before)
     try:
         yield
     finally:

@@ -83,7 +83,12 @@ def _check_fields(recipe: Recipe, given: Collection[str], *, labels_images: bool
     """Refuse what would have no effect on this kind of task."""
     foreign = OF_MASKS if labels_images else OF_LABELS
     what = "whole images" if labels_images else "pixels"
-    idle = [f"--{name.replace('_', '-')}" for name in foreign if name in given]
+    fields = type(recipe).model_fields  # a run's recipe.yaml names them all, at their defaults
+    idle = [
+        f"--{name.replace('_', '-')}"
+        for name in foreign
+        if name in given and getattr(recipe, name) != fields[name].default
+    ]
     if idle:
         raise UsageError(
             f"{', '.join(idle)} without effect: {recipe.network} labels {what}; leave "

@@ -22,6 +22,7 @@ def train(
     *,
     data_dir: Path | None = None,
     device: str = "auto",
+    num_threads: int | None = None,
     overwrite: bool = False,
     display: Display | None = None,
     save_seconds: float = SECONDS_BETWEEN_SAVES,
@@ -33,6 +34,8 @@ def train(
         out: The run folder to make.
         data_dir: Where named data sets are looked for first.
         device: ``"cpu"``, ``"cuda"``, or ``"auto"`` for the GPU where there is one.
+        num_threads: Threads to compute with, which are part of the state; by default as many
+            of PyTorch's as a step is worth.
         overwrite: Replace a run that is there.
         display: Where progress is shown; nowhere by default.
         save_seconds: The state is saved at the end of an epoch if this long has passed
@@ -70,17 +73,19 @@ def train(
         if "input_range" not in given and weights.mean is not None:
             recipe = recipe.replace(input_range=None)
     prepared = prepare(recipe, given, display, data_dir)
-    made = environment(prepared.recipe, prepared.task, chosen)
+    work = prepared.multiply_adds * prepared.recipe.batch_size
+    num_threads = num_threads or suited_threads(work)
+    made = {**environment(prepared.recipe, prepared.task, chosen), "threads": num_threads}
     if weights is not None:
         prepared, report = load_weights(prepared, weights, display)
         facts = {"given": weights.given, "file": str(weights.path), "sha256": weights.sha256}
         made["weights"] = {**facts, "report": report}
         del weights  # the network has them; they can be half a gigabyte
-    recipe, spec, task, network, work = prepared
+    recipe, spec, task, network, _ = prepared
     loop = TrainingLoop(
         recipe, task, network, device=chosen, display=display, save_seconds=save_seconds
     )
-    with threads(suited_threads(work * recipe.batch_size)):
+    with threads(num_threads):
         run = create_run(
             place,
             recipe=recipe,
@@ -100,6 +105,7 @@ def resume(
     *,
     data_dir: Path | None = None,
     device: str = "auto",
+    num_threads: int | None = None,
     display: Display | None = None,
     save_seconds: float = SECONDS_BETWEEN_SAVES,
 ) -> Run:
@@ -113,6 +119,7 @@ def resume(
         data_dir: Where a named data set is looked for first; for a run on a folder of data
             that has moved, the folder's new place.
         device: As in ``train``; ``"auto"`` is the device that the run began on.
+        num_threads: The run's by default; with others it ends in other bits, and says so.
         display: As in ``train``.
         save_seconds: As in ``train``.
 
@@ -147,6 +154,11 @@ def resume(
             save_seconds=save_seconds,
         )
         loop.load(state)
-        with threads(state["threads"]):
+        if num_threads not in (None, state["threads"]):
+            display.note(
+                f"with {num_threads} threads instead of {state['threads']} the weights will not "
+                "be, bit for bit, those of an unbroken run"
+            )
+        with threads(num_threads or state["threads"]):
             loop.go(run)
     return Run(path)

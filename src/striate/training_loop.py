@@ -101,6 +101,8 @@ class TrainingLoop:
         """Train until the recipe is done, saving on the way."""
         recipe, at = self.recipe, self.at
         examples = self.task.num_examples
+        if not at.finished:
+            self.display.note(self._plan())
         self.display.begin(recipe.epochs, examples, at.epoch * examples + at.seen)
         self.started = time.monotonic() - at.elapsed
         last_save = time.monotonic()
@@ -124,6 +126,15 @@ class TrainingLoop:
         elif at.epoch < recipe.epochs:
             why = "time" if recipe.time is not None and at.elapsed >= recipe.time else "patience"
             self.display.note(f"stopped by {why} after {at.epoch} of {recipe.epochs} epochs")
+
+    def _plan(self) -> str:
+        """Say in a line what is about to be done."""
+        threads = torch.get_num_threads()
+        return (
+            f"{self.recipe.network} on {self.recipe.data}: {_counted(self.task.num_training, 'image')}, "
+            f"{_counted(self.steps_per_epoch, 'step')} an epoch, {self.device}, "
+            f"{_counted(threads, 'thread')}"
+        )
 
     def epoch(self, run: Run, stopped: threading.Event) -> None:
         """Train to the end of the epoch, from the step where it stands."""
@@ -269,3 +280,7 @@ def memory_format(network: nn.Module, recipe: Recipe) -> torch.memory_format:
         return torch.contiguous_format
     volumes = any(isinstance(layer, nn.Conv3d) for layer in network.modules())
     return torch.channels_last_3d if volumes else torch.channels_last
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -14,6 +14,15 @@ DataDir = Annotated[
 Device = Annotated[
     str, typer.Option("--device", help="cpu, cuda, or auto for the GPU where there is one.")
 ]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        min=1,
+        metavar="N",
+        help="Threads to compute with; 1 where other work keeps the processors busy.",
+    ),
+]
 
 
 def print_rich(renderable: Any) -> None:

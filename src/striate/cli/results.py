@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import striate
-from striate.cli.options import DataDir, Device, Json, print_rich, print_table
+from striate.cli.options import DataDir, Device, Json, Threads, print_rich, print_table
 from striate.errors import DataError, UsageError
 
 
@@ -30,12 +30,14 @@ def evaluate(
     ] = None,
     data_dir: DataDir = None,
     device: Device = "auto",
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Measure a run on the test part of its data; reports go into the (first) run's folder."""
+    from striate.devices import threads as computing_with
     from striate.display import image_bar
 
-    with image_bar() as progress:
+    with image_bar() as progress, computing_with(threads):
         evaluation = striate.evaluate(
             [striate.Run(run) for run in runs],
             data,
@@ -102,6 +104,7 @@ def predict(
         typer.Option("--invert/--no-invert", help="Swap dark and light; by default as needed."),
     ] = None,
     device: Device = "auto",
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Classify image files of any size, depth and mode."""
@@ -110,6 +113,7 @@ def predict(
     if out is not None and not out.parent.is_dir():
         raise UsageError(f"{out.parent} is not a folder; make it first, or write elsewhere")
     from striate.devices import choose_device
+    from striate.devices import threads as computing_with
     from striate.display import image_bar
     from striate.files import write_file
     from striate.images import image_files
@@ -119,7 +123,7 @@ def predict(
     opened = striate.Run(run)
     files = image_files(paths)
     chosen = choose_device(device)
-    with image_bar() as progress:
+    with image_bar() as progress, computing_with(threads):
         predictions, errors = predict_files(
             opened.network().to(chosen),
             opened.spec,

@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 import striate
-from striate.cli.options import DataDir, Device, Json
+from striate.cli.options import DataDir, Device, Json, Threads
 from striate.errors import UsageError
 from striate.models import RECIPES, find_network, find_recipe, outline, with_defaults
 from striate.recipes import Recipe, recipe_fields
@@ -56,6 +56,7 @@ def train(
     overwrite: bool,
     data_dir: Path | None,
     device: str,
+    threads: int | None,
     as_json: bool,
     **fields: Any,
 ) -> None:
@@ -75,7 +76,9 @@ def train(
     display = choose_display()
     if resume is not None:
         folder = resume
-        run = striate.resume(resume, data_dir=data_dir, device=device, display=display)
+        run = striate.resume(
+            resume, data_dir=data_dir, device=device, num_threads=threads, display=display
+        )
     else:
         chosen = _recipe(network, data, recipe, given)
         _refuse_without_effect(with_defaults(chosen), given)
@@ -85,6 +88,7 @@ def train(
                 *(chosen, folder),
                 data_dir=data_dir,
                 device=device,
+                num_threads=threads,
                 overwrite=overwrite,
                 display=display,
             )
@@ -211,6 +215,7 @@ def _train_signature() -> inspect.Signature:
         ),
         ("data_dir", DataDir, None),
         ("device", Device, "auto"),
+        ("threads", Threads, None),
         ("as_json", Json, False),
     ]
     for name, panel in panel_of.items():
