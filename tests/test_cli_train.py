@@ -45,7 +45,14 @@ TWO_HEADS = {
     "auxiliary": ("0.2", 0.2), "time": ("0.01s", 0.01), "batch_size": ("1", 1),
     "validation": ("0", 0), "pca_color": ("0", 0),
 }  # fmt: skip
-ALL = FIRST | SECOND | THIRD | COLOR | TWO_HEADS
+MASKS = {
+    "epochs": ("1", 1), "width": ("2", 2), "depth": ("1", 1), "normalization": ("group", "group"),
+    "tile": ("16,20", (16, 20)), "intensity": ("image", "image"), "rare": ("0.25", 0.25),
+    "class_weights": ("balanced", "balanced"), "border_weight": ("3", 3.0),
+    "border_sigma": ("2", 2.0), "turns": (None, True), "grey": ("0.1", 0.1),
+    "noise": ("0.05", 0.05), "match_histograms": (None, True), "elastic_points": ("3", 3),
+}  # fmt: skip
+ALL = FIRST | SECOND | THIRD | COLOR | TWO_HEADS | MASKS
 
 
 def test_every_field_of_the_recipe_is_an_option_once(capsys):
@@ -73,7 +80,10 @@ def _no_field_left_out():
 
 
 @pytest.mark.usefixtures("_no_field_left_out")
-def test_what_is_given_arrives_in_the_run_s_recipe(capsys, bars, color_set, tmp_path):
+def test_what_is_given_arrives_in_the_run_s_recipe(
+    capsys, bars, color_set, cells, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("STRIATE_DATA", str(cells))
     plain = tmp_path / "plain"
     assert said(capsys, "train", "lecun1990", bars, "--out", str(plain), "--epochs", "3")
     start = {"weights": (str(plain), str(plain))}
@@ -85,6 +95,7 @@ def test_what_is_given_arrives_in_the_run_s_recipe(capsys, bars, color_set, tmp_
             (THIRD, "lenet5", bars),
             (COLOR, "resnet20", str(color_set)),
             (TWO_HEADS, "googlenet", bars),
+            (MASKS, "unet_padded", "isbi2012"),
         )
     ):
         out = tmp_path / f"run{number}"
