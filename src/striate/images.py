@@ -100,6 +100,30 @@ def read_image(path: Path, *, max_pixels: int = 200_000_000) -> DecodedImage:
     return DecodedImage(pixels, stored.full_scale, notes, stored.has_alpha)
 
 
+def read_indices(path: Path, *, colored: bool = False) -> np.ndarray:
+    """Read a picture whose values are classes.
+
+    Args:
+        path: The file.
+        colored: Give the colours of a palette; else the numbers that stand for them.
+
+    Returns:
+        ``(C, H, W)``, as stored; opacity is left out.
+
+    Raises:
+        DataError: As of ``read_image``.
+    """
+    image = read_image(path)
+    if not colored:
+        from PIL import Image
+
+        with Image.open(path) as opened:
+            if opened.mode == "P":
+                return np.asarray(opened)[None]
+    pixels = image.pixels[..., :-1] if image.has_alpha else image.pixels
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
 def image_files(paths: Sequence[Path]) -> list[Path]:
     """List the image files that paths stand for.
 

@@ -76,7 +76,8 @@ def load_masks(data: str, *, data_dir: Path | None = None, parts: Sequence[str] 
     """Load parts of a set of images with masks into memory.
 
     Args:
-        data: The name of such a set, ``isbi2012`` say; looked for as ``load`` does.
+        data: The name of such a set, ``isbi2012`` say, looked for as ``load`` does; or the path
+            of a folder, read as ``mask_folders.read_mask_folder`` says.
         data_dir: Where to look first.
         parts: Which of train, validation and test.
 
@@ -86,6 +87,10 @@ def load_masks(data: str, *, data_dir: Path | None = None, parts: Sequence[str] 
     """
     from striate.datasets.mask_sets import MASK_SETS, find_mask_set
 
+    if is_path(data) and data not in MASK_SETS:
+        from striate.datasets.mask_folders import read_mask_folder
+
+        return read_mask_folder(expand(data), parts)
     if data in DATASETS:
         raise UsageError(
             f"{data} has one label for an image, but a mask for each is needed: "
