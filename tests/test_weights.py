@@ -86,6 +86,22 @@ def test_a_file_that_was_brought_by_hand_needs_no_network(tmp_path, monkeypatch,
     assert weights.path == folder / "small.pth"
 
 
+def test_a_file_is_taken_from_the_first_of_its_places(tmp_path, monkeypatch):
+    monkeypatch.setenv("STRIATE_DATA", str(tmp_path / "given"))
+    places = ("data/weights", "given/weights", "cache/striate/weights", "torch/hub/checkpoints")
+    files = [tmp_path / place / "small.pth" for place in places]
+    for file in files:
+        file.parent.mkdir(parents=True)
+        saved(file)
+    table = published(files[0], "resnet20")
+    for file in files:
+        weights = open_weights(
+            "resnet20-small-v1", "resnet20", data_dir=tmp_path / "data", published=table
+        )
+        assert weights.path == file
+        file.unlink()
+
+
 def test_a_data_folder_of_one_s_own_takes_what_is_fetched(server, tmp_path):
     table = published(saved(tmp_path / "small.pth"), "resnet20", server.url("whole")[:-4])
     server.content = (tmp_path / "small.pth").read_bytes()

@@ -46,6 +46,18 @@ def require_least(images: Tensor, least: int, name: str, *, usual: int) -> None:
         )
 
 
+def sliding_layers(classifier: nn.Sequential) -> list[nn.Module]:
+    """Take from a head what slides: linear layers and ReLU, not flattening and dropout.
+
+    Args:
+        classifier: The layers after the maps, in order.
+
+    Returns:
+        Those that ``FullyConvolutional`` takes, the network's own.
+    """
+    return [layer for layer in classifier if isinstance(layer, nn.Linear | nn.ReLU)]
+
+
 class FullyConvolutional(nn.Module):
     """A network whose fully connected layers have become convolutions of the same weights.
 
@@ -59,7 +71,7 @@ class FullyConvolutional(nn.Module):
 
     Args:
         features: Images to the maps that the first fully connected layer reads.
-        classifier: The layers after them in order, without flattening and dropout.
+        classifier: The layers after them in order: see ``sliding_layers``.
         map_shape: ``(C, H, W)`` of the maps at the network's own input size.
         smallest: Side of the images that give maps of that shape [pixels].
 

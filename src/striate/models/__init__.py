@@ -60,6 +60,16 @@ RECIPES: dict[str, str] = {
 }
 
 
+def names_of(builder: str) -> list[str]:
+    """Name the networks that one class builds.
+
+    Example:
+        >>> names_of("LeCun1989")
+        ['lecun1989']
+    """
+    return [name for name, network in NETWORKS.items() if network.builder == builder]
+
+
 def networks_by_paper() -> dict[str, list[str]]:
     """Group the networks' names by paper; what came after a paper stands with it."""
     papers: dict[str, list[str]] = {}

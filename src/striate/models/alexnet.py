@@ -53,7 +53,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from striate.errors import require_choice
-from striate.fully_convolutional import FullyConvolutional, require_side
+from striate.fully_convolutional import FullyConvolutional, require_side, sliding_layers
 from striate.layers import Dropout
 from striate.normalization import LocalResponseNorm
 from striate.recipes import Recipe
@@ -129,7 +129,7 @@ class AlexNet(nn.Module):
     def to_dense(self) -> FullyConvolutional:
         """Give the form that reads larger images and averages the scores of its windows."""
         return FullyConvolutional(
-            self.features, _sliding(self.classifier), (256, 6, 6), smallest=227
+            self.features, sliding_layers(self.classifier), (256, 6, 6), smallest=227
         )
 
 
@@ -185,12 +185,8 @@ class AlexNetTorchvision(nn.Module):
     def to_dense(self) -> FullyConvolutional:
         """Give the form that reads larger images and averages the scores of its windows."""
         return FullyConvolutional(
-            self.features, _sliding(self.classifier), (256, 6, 6), smallest=224
+            self.features, sliding_layers(self.classifier), (256, 6, 6), smallest=224
         )
-
-
-def _sliding(classifier: nn.Sequential) -> list[nn.Module]:
-    return [layer for layer in classifier if isinstance(layer, nn.Linear | nn.ReLU)]
 
 
 class Tower(nn.Module):

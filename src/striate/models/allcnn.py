@@ -48,6 +48,7 @@ from torch.nn import functional as F
 from striate.errors import require_choice
 from striate.fully_convolutional import require_least
 from striate.layers import Dropout, normal_by_fan_in
+from striate.models import names_of
 from striate.recipes import Recipe
 
 # Kernel sizes of the convolutions of a stage.
@@ -154,13 +155,9 @@ _PUBLISHED = _OWN.replace(
     crop_padding=0,
 )
 
-NAMES = tuple(
-    f"{form}_{stages}" for stages in "abc" for form in ("base", "strided", "convpool", "allcnn")
-)
-
 # The last is the paper's Table 4: flipped and moved by up to 5 pixels.
 RECIPES = {
-    **{name: _OWN.replace(network=name) for name in NAMES},
-    **{f"{name}-cifar10": _PUBLISHED.replace(network=name) for name in NAMES},
+    **{name: _OWN.replace(network=name) for name in names_of("AllCNN")},
+    **{f"{name}-cifar10": _PUBLISHED.replace(network=name) for name in names_of("AllCNN")},
     "allcnn_c-cifar10-augmented": _PUBLISHED.replace(flip=True, crop_padding=5),
 }

@@ -62,6 +62,7 @@ from torch.nn import functional as F
 
 from striate.errors import require_choice
 from striate.layers import normal_by_fan_in
+from striate.models import names_of
 from striate.recipes import Recipe
 
 BLOCKS = {
@@ -338,16 +339,6 @@ class CifarResNet(nn.Module):
         return logits
 
 
-IMAGENET_NAMES = (
-    *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
-    *("resnet18_a", "resnet34_a", "resnet18_c", "resnet34_c", "plain18", "plain34"),
-    *("resnet50_v1_5", "resnet101_v1_5", "resnet152_v1_5"),
-)
-CIFAR_NAMES = (
-    *("resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "resnet1202"),
-    *("plain20", "plain32", "plain44", "plain56", "plain110"),
-)
-
 _IMAGENET = Recipe(
     network="resnet50",
     data="imagenet",
@@ -388,12 +379,12 @@ _DEEP_CIFAR = _CIFAR.replace(milestones={0: 0.1, 1: 1.0, 82: 0.1, 123: 0.01})
 _SHORT = _CIFAR.replace(epochs=30, validation=0.1, schedule="one-cycle", milestones={})
 
 RECIPES = {
-    **{name: _IMAGENET.replace(network=name) for name in IMAGENET_NAMES},
-    **{name: _SHORT.replace(network=name) for name in CIFAR_NAMES},
+    **{name: _IMAGENET.replace(network=name) for name in names_of("ResNet")},
+    **{name: _SHORT.replace(network=name) for name in names_of("CifarResNet")},
     **{
         f"{name}-cifar10": (_DEEP_CIFAR if name.endswith(("110", "1202")) else _CIFAR).replace(
             network=name
         )
-        for name in CIFAR_NAMES
+        for name in names_of("CifarResNet")
     },
 }

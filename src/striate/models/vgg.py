@@ -39,8 +39,9 @@ Departures from the paper, and what it leaves open:
 from torch import Tensor, nn
 
 from striate.errors import require_choice
-from striate.fully_convolutional import FullyConvolutional, require_side
+from striate.fully_convolutional import FullyConvolutional, require_side, sliding_layers
 from striate.layers import Dropout
+from striate.models import names_of
 from striate.normalization import LocalResponseNorm
 from striate.recipes import Recipe
 
@@ -106,7 +107,7 @@ class VGG(nn.Module):
         Source:
             Section 3.2.
         """
-        head = [layer for layer in self.classifier if not isinstance(layer, Dropout)]
+        head = sliding_layers(self.classifier)
         return FullyConvolutional(self.features, head, (512, 7, 7), smallest=224)
 
 
@@ -146,7 +147,4 @@ _PUBLISHED = Recipe(
     protocol="dense",
 )
 
-RECIPES = {
-    name: _PUBLISHED.replace(network=name)
-    for name in ("vgg11", "vgg11_lrn", "vgg13", "vgg16_c", "vgg16", "vgg19")
-}
+RECIPES = {name: _PUBLISHED.replace(network=name) for name in names_of("VGG")}

@@ -57,7 +57,7 @@ def _resample(
     It reads the indices on both sides of that place, one alone where the place is an index,
     and ``around`` more on each side: 0 linear, 1 cubic.
     """
-    unit = math.lcm(scale.denominator, offset.denominator)
+    unit = 2 * scale.denominator  # the offset is (scale - 1) / 2 or 0: whole numbers both
     step, start = int(scale * unit), int(offset * unit)
 
     def taps(new: Indices) -> Indices:
