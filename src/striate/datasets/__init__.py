@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,13 +94,15 @@ def expand(data: str) -> Path:
 def find_or_fetch(named: NamedSet, data_dir: Path | None = None) -> Path:
     """Find the folder that holds all files of a named set, or fetch them into one.
 
+    What lies in the place of a set in another form is told on stderr, and passed over.
+
     Raises:
         DataError: They are nowhere, and could not be fetched.
     """
     import platformdirs
 
     from striate.datasets.fetching import fetch_set
-    from striate.datasets.layouts import find_files
+    from striate.datasets.layouts import find_files, why_passed_over
 
     if data_dir is not None and named.layout and find_files(data_dir, named.layout):
         raise DataError(
@@ -109,9 +112,13 @@ def find_or_fetch(named: NamedSet, data_dir: Path | None = None) -> Path:
     given = os.environ.get("STRIATE_DATA")
     cache = platformdirs.user_cache_path("striate")
     roots = [root for root in (data_dir, given and Path(given), cache) if root]
-    for root in roots:
+    for root in dict.fromkeys(roots):
         if named.layout and find_files(root / named.name, named.layout):
             return root / named.name
+        if named.layout and (root == data_dir or (root != cache and (root / named.name).is_dir())):
+            reason = why_passed_over(root, named.name, named.layout)
+            if reason is not None:
+                print(reason, file=sys.stderr)
     folder = (data_dir or cache) / named.name
     fetch_set(named, folder)
     return folder
