@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import shutil
 import threading
 from dataclasses import replace
 from functools import partial
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from conftest import real_data
-from striate.datasets import DATASETS, is_path, load
+from striate.datasets import DATASETS, find_or_fetch, is_path, load
 from striate.datasets.catalogue import PublishedFile
 from striate.datasets.idx import write_idx
 from striate.errors import DataError, UsageError
@@ -213,3 +214,25 @@ def test_real_mnist_survives_our_own_writer(real_root, tmp_path):
 def test_a_data_dir_that_is_the_set_s_own_folder_is_answered_with_the_right_one(tmp_path, usps):
     with pytest.raises(DataError, match=r"lie in .*usps itself; give the folder above it with"):
         load("usps", data_dir=usps)
+
+
+def test_a_set_in_another_form_is_told_and_passed_over(roots, capsys):
+    data_dir, variable, cache = roots
+    write_usps(cache / "usps")
+    data_dir.mkdir()
+    (data_dir / "usps.h5").touch()
+    (variable / "usps").mkdir(parents=True)
+    (variable / "usps" / "usps.npz").touch()
+    (variable / "other").touch()
+    assert find_or_fetch(DATASETS["usps"], data_dir) == cache / "usps"
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"usps is not in {data_dir}, ")
+    assert "there is: usps.h5; looked for elsewhere" in first
+    assert second.startswith(f"usps is not in {variable}, ")
+    assert "there is: usps.npz; looked for elsewhere" in second
+    find_or_fetch(DATASETS["usps"], variable)
+    assert capsys.readouterr().err == f"{second}\n"
+    (data_dir / "usps.h5").unlink()
+    shutil.rmtree(variable / "usps")
+    assert find_or_fetch(DATASETS["usps"], data_dir) == cache / "usps"
+    assert capsys.readouterr().err == ""

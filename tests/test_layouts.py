@@ -2,7 +2,7 @@
 
 import pytest
 
-from striate.datasets.layouts import FILES, find_files, recognise
+from striate.datasets.layouts import FILES, find_files, recognise, why_passed_over
 from striate.errors import DataError
 
 IDX = [name for names in FILES["idx"].values() for name in names]
@@ -80,3 +80,26 @@ def test_an_empty_an_absent_and_a_folder_that_is_a_file_are_refused(tmp_path):
     touch(tmp_path, ["set.zip"])
     with pytest.raises(DataError, match=r"set.zip is a file; give the path of the folder"):
         recognise(tmp_path / "set.zip")
+
+
+def test_a_set_in_another_form_is_told_with_the_files_that_would_hold_it(tmp_path):
+    names = ["a.webp", "data_batch_1.bin", "data_batch_3.bin"]
+    touch(tmp_path, [f"cifar10/{name}" for name in names])
+    folder = tmp_path / "cifar10"
+    assert why_passed_over(tmp_path, "cifar10", "cifar") == (
+        f"cifar10 is not in {tmp_path}, where {folder} would hold data_batch_2.bin, "
+        "data_batch_4.bin, data_batch_5.bin, test_batch.bin (CIFAR-10 binary) but in "
+        f"{folder} there is: a.webp, data_batch_1.bin, data_batch_3.bin; looked for elsewhere"
+    )
+    told = why_passed_over(tmp_path, "usps", "usps")
+    assert f"{tmp_path}/usps would hold zip.train, zip.test (USPS) but in {tmp_path} there" in told
+    assert told.endswith("there is: cifar10/; looked for elsewhere")
+
+
+def test_nothing_and_what_a_broken_download_left_are_not_told(tmp_path):
+    assert why_passed_over(tmp_path / "absent", "usps", "usps") is None
+    assert why_passed_over(tmp_path, "usps", "usps") is None
+    touch(tmp_path, ["usps/zip.train.gz.part", "usps/.lock"])
+    assert why_passed_over(tmp_path, "usps", "usps") is None
+    touch(tmp_path, ["usps/zip.train.gz"])
+    assert "would hold zip.test (USPS)" in why_passed_over(tmp_path, "usps", "usps")

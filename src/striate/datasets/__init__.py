@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -140,11 +141,13 @@ def expand(data: str) -> Path:
 def find_or_fetch(named: NamedSet, data_dir: Path | None = None) -> Path:
     """Find the folder that holds all files of a named set, or fetch them into one.
 
+    What lies in the place of a set in another form is told on stderr, and passed over.
+
     Raises:
         DataError: They are nowhere, and could not be fetched.
     """
     from striate.datasets.fetching import fetch_set
-    from striate.datasets.layouts import find_files
+    from striate.datasets.layouts import find_files, why_passed_over
 
     if data_dir is not None and named.layout and find_files(data_dir, named.layout):
         raise DataError(
@@ -152,9 +155,14 @@ def find_or_fetch(named: NamedSet, data_dir: Path | None = None) -> Path:
             f"{data_dir} as DATA"
         )
     roots = _roots(data_dir)
-    for root in roots:
+    cache = roots[-1]
+    for root in dict.fromkeys(roots):
         if named.layout and find_files(root / named.name, named.layout):
             return root / named.name
-    folder = (data_dir or roots[-1]) / named.name
+        if named.layout and (root == data_dir or (root != cache and (root / named.name).is_dir())):
+            reason = why_passed_over(root, named.name, named.layout)
+            if reason is not None:
+                print(reason, file=sys.stderr)
+    folder = (data_dir or cache) / named.name
     fetch_set(named, folder)
     return folder

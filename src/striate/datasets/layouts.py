@@ -88,8 +88,43 @@ def _find_file(folder: Path, layout: Layout, name: str) -> Path | None:
     return next((folder / each for each in spellings if (folder / each).is_file()), None)
 
 
+def why_passed_over(root: Path, name: str, layout: Layout) -> str | None:
+    """Say what a folder of sets would need to hold a named set, and what lies there instead.
+
+    Args:
+        root: Need not exist.
+        name: The set's, which is that of its folder below ``root`` too.
+        layout: How its files are written.
+
+    Returns:
+        None where nothing lies there but what a broken download left.
+    """
+    folder = root / name
+    place = folder if folder.is_dir() else root
+    try:
+        there = _content(place)
+    except OSError:
+        return None
+    if all(each.startswith(".") or each.endswith(".part") for each in there):
+        return None
+    names = [each for names in FILES[layout].values() for each in names]
+    missing = ", ".join(each for each in names if _find_file(folder, layout, each) is None)
+    return (
+        f"{name} is not in {root}, where {folder} would hold {missing} ({TITLES[layout]}) but in "
+        f"{place} there is: {_some(there)}; looked for elsewhere"
+    )
+
+
+def _content(folder: Path) -> list[str]:
+    return sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
+
+
 def _refusal(folder: Path) -> str:
-    there = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())
+    there = _content(folder)
     if not there:
         return f"{folder} is empty; give the path of a folder that holds a data set"
     wanted = {
@@ -100,12 +135,14 @@ def _refusal(folder: Path) -> str:
         layout: [name for name in names if _find_file(folder, layout, name) is None]
         for layout, names in wanted.items()
     }
-    shown = ", ".join(there[:5]) + (f" and {len(there) - 5:,} more" if len(there) > 5 else "")
     for layout, names in missing.items():
         if len(names) < len(wanted[layout]):
             lacking = ", ".join(names)
-            return f"{folder} is a {TITLES[layout]} set without {lacking}; there is: {shown}"
+            return f"{folder} is a {TITLES[layout]} set without {lacking}; there is: {_some(there)}"
     looked_for = "; ".join(
         f"{TITLES[layout]} ({', '.join(names)})" for layout, names in wanted.items()
     )
-    return f"{folder} holds no data set that is known; looked for: {looked_for}; there is: {shown}"
+    return (
+        f"{folder} holds no data set that is known; looked for: {looked_for}; "
+        f"there is: {_some(there)}"
+    )
