@@ -30,7 +30,7 @@ Departures from the paper, and what it leaves open:
     4. From memory: the mean of several networks is calibrated by a monotone cubic polynomial,
        fitted on slices held out, because windows are drawn half and half from both classes; then
        a median filter of radius 2 follows. How the polynomial is fitted is not known here: by
-       least squares, its derivative a sum of squares (x - t)², of x (1 - x), and of constants.
+       least squares, its derivative a sum of squares (x - t)² and of x (1 - x).
     5. Initial weights: not known here. N(0, sqrt(2 / fan-in)) of He et al. 2015, biases 0.
 """
 
@@ -217,7 +217,7 @@ def fit_calibration(
     q, r = np.linalg.qr(powers)
     t = np.linspace(0, 1, RAYS)
     # What a cubic whose derivative is not negative on [0, 1] is a sum of, but for a constant.
-    rays = [[t * 0, t**2, -t, t * 0 + 1 / 3], [[0], [0], [1 / 2], [-1 / 3]], [[0], [1], [0], [0]]]
+    rays = [[t * 0, t**2, -t, t * 0 + 1 / 3], [[0], [0], [1 / 2], [-1 / 3]]]
     constants = [[1, -1], [0, 0], [0, 0], [0, 0]]
     parts = np.concatenate([constants, *map(np.asarray, rays)], axis=1)
     amounts, _ = nnls(r @ parts, q.T @ labels.ravel().astype(float))
