@@ -15,14 +15,17 @@ CHECKED = [*SOURCES, *TESTS, *sorted((ROOT / "benchmarks").glob("*.py"))]
 
 # From the ground up. A room may import from the floors below its own, and from nothing else.
 FLOORS = [
-    {"errors", "files", "geometry", "intervals", "interruption", "lettering", "randomness"},
     {
-        *("layers", "recipes", "preparation", "figures", "decoding", "losses", "outlining"),
+        *("errors", "files", "geometry", "images", "intervals", "interruption", "lettering"),
+        "randomness",
+    },
+    {
+        *("layers", "recipes", "preparation", "figures", "losses", "outlining"),
         *("metrics", "devices", "display", "fully_convolutional", "normalization"),
         "rejection",
-        *("fetching", "weights_files", "published_weights"),
+        *("fetching", "weights_files", "published_weights", "volumes"),
     },
-    {"models", "datasets", "augmentation", "windows", "tracing", "images"},
+    {"models", "datasets", "augmentation", "windows", "tracing"},
     {
         *("batches", "describing", "drawing", "plotting", "pictures", "mistakes", "model_card"),
         "scoring",
@@ -61,6 +64,7 @@ TESTED_BY = {
     "drawing/ushape": ["test_drawing_ushape"],
     "drawing/volumes": ["test_drawing_blocks"],
     "drawing/wording": ["test_drawing_wording"],
+    "images/__init__": ["test_images"],
     "models/__init__": ["test_models"],
     "studies/__init__": ["test_cli_study"],
     "tracing/__init__": ["test_tracing"],
@@ -76,6 +80,12 @@ TESTED_BY = {
     "tracing/tensors": ["test_tracing_tensors"],
     "tracing/values": ["test_tracing_values"],
     "tracing/windows": ["test_tracing_windows"],
+    "volumes/__init__": ["test_volumes"],
+    "volumes/nifti": ["test_volumes_nifti"],
+    "volumes/sources": ["test_volumes_sources"],
+    "volumes/tiff": ["test_volumes_tiff"],
+    "volumes/tiff_pages": ["test_volumes_tiff"],
+    "volumes/tiff_writing": ["test_volumes_tiff"],
     "weights": ["test_weights", "test_weights_in_training"],
 }
 # Tests of more than one file.
