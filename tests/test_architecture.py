@@ -15,18 +15,14 @@ CHECKED = [*SOURCES, *TESTS, *sorted((ROOT / "benchmarks").glob("*.py"))]
 
 # From the ground up. A room may import from the floors below its own, and from nothing else.
 FLOORS = [
-    {"errors", "files", "geometry", "intervals", "interruption", "lettering", "randomness"},
     {
-        *("layers", "recipes", "preparation", "figures", "decoding", "losses", "outlining"),
+        *("errors", "files", "geometry", "images", "intervals", "interruption", "lettering"),
+        "randomness",
+    },
+    {
+        *("layers", "recipes", "preparation", "figures", "losses", "outlining"),
         *("metrics", "devices", "display", "fully_convolutional", "normalization"),
-        *("rejection", "mirroring", "modes", "intensities"),
-        *("fetching", "weights_files", "published_weights"),
-        *("segmentation_losses", "tile_input"),
-    },
-    {
-        *("models", "datasets", "augmentation", "deformation", "windows", "tracing", "images"),
-        *("segmentation_metrics", "membrane_metrics"),
-    },
+        *("rejection", "mirroring", "modes", "intensities", "fetching", "weights_files", "published_weights", "segmentation_losses", "tile_input", "models", "datasets", "augmentation", "deformation", "windows", "tracing", "images", "segmentation_metrics", "membrane_metrics", "volumes"),
     {
         *("batches", "describing", "drawing", "plotting", "pictures", "mistakes", "model_card"),
         "mask_pictures",
@@ -73,6 +69,7 @@ TESTED_BY = {
     "drawing/ushape": ["test_drawing_ushape"],
     "drawing/volumes": ["test_drawing_blocks"],
     "drawing/wording": ["test_drawing_wording"],
+    "images/__init__": ["test_images"],
     "models/__init__": ["test_models"],
     "models/canon": ["test_models"],
     "studies/__init__": ["test_cli_study"],
@@ -94,6 +91,12 @@ TESTED_BY = {
     "tracing/tensors": ["test_tracing_tensors"],
     "tracing/values": ["test_tracing_values"],
     "tracing/windows": ["test_tracing_windows"],
+    "volumes/__init__": ["test_volumes"],
+    "volumes/nifti": ["test_volumes_nifti"],
+    "volumes/sources": ["test_volumes_sources"],
+    "volumes/tiff": ["test_volumes_tiff"],
+    "volumes/tiff_pages": ["test_volumes_tiff"],
+    "volumes/tiff_writing": ["test_volumes_tiff"],
     "weights": ["test_weights", "test_weights_in_training"],
 }
 # Tests of more than one file.

@@ -10,8 +10,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from striate.decoding import Stored, decode, kind_of
 from striate.errors import DataError
+from striate.images.decoding import Stored, decode, kind_of
 
 RNG = np.random.default_rng(16)
 RAMP = np.arange(65_536, dtype=np.uint16).reshape(256, 256)

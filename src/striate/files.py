@@ -1,7 +1,10 @@
 """Files that are whole or absent: written beside their final name, synced, renamed."""
 
 import os
-from contextlib import suppress
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from striate.errors import RunError
@@ -46,6 +49,85 @@ def write_file(path: Path, content: bytes | str) -> None:
         raise RunError(
             f"could not write {path}: {error.strerror or error}; what was there before is untouched"
         ) from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a hidden neighbour to write, a file or a folder, that then takes the path's place.
+
+    When the block ends well, all that was written is synced and renamed over ``path``; when it
+    fails, it is removed. What a killed process left beside the path is removed at the start.
+
+    Args:
+        path: The place; the folder above must exist. The neighbour ends in the same suffixes.
+
+    Raises:
+        RunError: The disk is full or the folder cannot be written; what was there is untouched.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> with replacing(folder / "labels.nii.gz") as beside:
+        ...     _ = beside.write_bytes(b"39 mistakes")
+        >>> [file.name for file in folder.iterdir()]
+        ['labels.nii.gz']
+    """
+    _clear_leftovers(path)
+    beside = path.with_name(f".{os.getpid()}.part.{path.name}")
+    try:
+        yield beside
+        for file in [*beside.rglob("*"), beside] if beside.is_dir() else [beside]:
+            sync_folder(file)
+        if path.is_dir():
+            replaced = path.with_name(f".{os.getpid()}.old.{path.name}")
+            path.rename(replaced)
+            try:
+                beside.rename(path)
+            except OSError:
+                replaced.rename(path)
+                raise
+            shutil.rmtree(replaced)
+        else:
+            beside.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise RunError(
+            f"could not write {path}: {error.strerror or error}; what was there before is untouched"
+        ) from error
+    finally:
+        _remove(beside)
+
+
+def _clear_leftovers(path: Path) -> None:
+    """Remove what killed processes left beside a path; put back what they had moved away."""
+    leftover = re.compile(rf"\.(\d+)\.(part|old)\.{re.escape(path.name)}")
+    for file in sorted(path.parent.iterdir()) if path.parent.is_dir() else []:
+        match = leftover.fullmatch(file.name)
+        if match is None or is_alive(int(match[1])):
+            continue
+        if match[2] == "old" and not path.exists():
+            file.rename(path)
+        else:
+            _remove(file)
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def is_alive(process: int) -> bool:
+    """Tell whether another process of this number is running."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return process != os.getpid()
 
 
 def sync_folder(folder: Path) -> None:

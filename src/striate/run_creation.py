@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from striate.errors import RunError, UsageError
-from striate.files import sync_folder, write_file
+from striate.files import is_alive, sync_folder, write_file
 from striate.preparation import InputSpec
 from striate.recipes import Recipe
 from striate.runs import EVALUATION_FILES, FILES, FORMAT, Run, State
@@ -114,7 +114,7 @@ def clear_leftovers(path: Path) -> None:
         return
     for file in sorted(path.parent.iterdir()):
         match = leftover.fullmatch(file.name)
-        if match is None or _is_alive(int(match[1])):
+        if match is None or is_alive(int(match[1])):
             continue
         if match[2] == "old" and not path.exists():
             file.rename(path)
@@ -132,13 +132,3 @@ def _replace(path: Path, beside: Path) -> None:
 
 def _is_run(path: Path) -> bool:
     return all((path / name).exists() for name in ("recipe.yaml", "environment.json", "state"))
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return process != os.getpid()

@@ -99,7 +99,7 @@ def _check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the decoders' own warnings from the terminal while headers are read.
 
     Locked, because warning filters and Pillow's size limit belong to the whole process;
@@ -117,7 +117,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _open(file: BinaryIO, kind: str, max_pixels: int, path: Path) -> ImageFile.ImageFile:
-    with _quiet():
+    with quiet():
         picture = Image.open(file, formats=["PPM" if kind == "PNM" else kind])
     _check_size(path, *picture.size, max_pixels)
     return picture
@@ -128,7 +128,7 @@ def _take(picture: ImageFile.ImageFile, path: Path, bits: int = 8) -> Stored:
     notes = []
     pages = getattr(picture, "n_frames", 1)
     picture.load()
-    with _quiet():
+    with quiet():
         orientation = picture.getexif().get(ORIENTATION, 1)
     mode, key = picture.mode, picture.info.get("transparency")
     if mode in ("P", "PA"):
@@ -218,7 +218,7 @@ def _read_pnm(path: Path, max_pixels: int) -> Stored:
 
 def _read_tiff(path: Path, max_pixels: int) -> Stored:
     with path.open("rb") as file:
-        with _quiet():
+        with quiet():
             tiff = tifffile.TiffFile(file)
             pages = len(tiff.pages)
             page = tiff.pages.first

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from striate.decoding import decode, kind_of
 from striate.errors import DataError, did_you_mean
+from striate.images.decoding import decode, kind_of
 
 FORMATS = "PNG, JPEG, TIFF, GIF, WebP, BMP or PNM"
 SUFFIXES = {
@@ -136,7 +136,7 @@ def image_files(paths: Sequence[Path]) -> list[Path]:
     """
     files: list[Path] = []
     for path in paths:
-        _require(path)
+        require(path)
         if not path.is_dir():
             files.append(path)
             continue
@@ -216,7 +216,7 @@ def _lay_on_ground(image: DecodedImage) -> tuple[np.ndarray, tuple[str, ...]]:
 
 def _kind(path: Path) -> str:
     """Tell the format by the first bytes."""
-    _require(path)
+    require(path)
     if path.is_dir():
         raise DataError(f"{path} is a folder; name the image files in it")
     if not path.is_file():
@@ -241,7 +241,12 @@ def _kind(path: Path) -> str:
     raise DataError(f"{path} holds {what}; needed is {FORMATS}: export it as one of these")
 
 
-def _require(path: Path) -> None:
+def require(path: Path) -> None:
+    """Refuse a path that does not exist, naming the nearest one in its folder that does.
+
+    Raises:
+        DataError: It does not exist, or its folder cannot be read.
+    """
     try:
         if path.exists():
             return
