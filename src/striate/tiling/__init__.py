@@ -16,7 +16,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from striate.errors import UsageError
 from striate.mirroring import Region
-from striate.tiling.cutting import Cutting, Piece, cut
+from striate.tiling.cutting import Cutting, Piece, amount, cut
 from striate.tiling.fitting import Axis, fit_axes
 
 __all__ = ["Axis", "Tile", "TilePlan", "dimensions", "memory_bytes", "plan_tiles"]
@@ -77,7 +77,7 @@ class TilePlan:
         )
         return (
             f"{tiles}, {self.multiply_adds / 1e9:,.1f} billion multiply-adds "
-            f"({self.waste:.1%} of them repeated), {self.peak_bytes / 1e6:,.0f} MB for a tile"
+            f"({self.waste:.1%} of them repeated), {amount(self.peak_bytes)} of memory"
         )
 
 
@@ -143,14 +143,14 @@ def plan_tiles(
         )
     channels, *sizes = shape
     slices, sizes = sizes[:-seen], sizes[-seen:]
-    axes, whole = fit_axes(network, (channels, *sizes))
+    axes, classes, products = fit_axes(network, (channels, *sizes))
     cutting = Cutting(network, channels, axes)
     lengths = cutting.whole if limit is None else cutting.within(limit)
     pieces = [cut(axis, length) for axis, length in zip(axes, lengths, strict=True)]
     pieces = [[_only(z) for z in range(count)] for count in slices] + pieces
     return TilePlan(
         shape=tuple(shape),
-        classes=whole.output_shape[0],
+        classes=classes,
         tiles=tuple(
             Tile(*(tuple(regions) for regions in zip(*parts, strict=True)))
             for parts in itertools.product(*pieces)
@@ -158,7 +158,7 @@ def plan_tiles(
         axes=axes,
         tile_shape=(channels, *(1 for _ in slices), *lengths),
         multiply_adds=(cutting.work(lengths) or 0) * math.prod(slices),
-        whole_multiply_adds=whole.multiply_adds * math.prod(slices),
+        whole_multiply_adds=products * math.prod(slices),
         peak_bytes=cutting.bytes(lengths),
     )
 

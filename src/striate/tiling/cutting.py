@@ -23,6 +23,7 @@ _MOST_LENGTHS = {1: 4000, 2: 400, 3: 48}
 # What a tile costs beside its work, as so many pixels more.
 _PIXELS_FOR_A_TILE = 1000
 _NEARLY_EQUAL = 0.02
+_SMALLEST_TRIED = 8
 
 
 class Piece(NamedTuple):
@@ -118,7 +119,7 @@ class Cutting:
         while True:
             fitting = np.flatnonzero(left & (pixels * for_a_pixel <= limit))
             if len(fitting) == 0:
-                raise UsageError(self._too_small(limit, lengths[left]))
+                return self._smallest(lengths[left], limit)
             found = tuple(lengths[fitting[0]].tolist())
             needed = self.bytes(found)
             if needed > limit:
@@ -126,6 +127,17 @@ class Cutting:
             elif self.work(found) is not None:
                 return found
             left[fitting[0]] = False
+
+    def _smallest(self, lengths: Lengths, limit: int) -> tuple[int, ...]:
+        """Try the smallest tiles, where the guess at their memory leaves none."""
+        tried = []
+        for place in lengths.prod(axis=1).argsort(kind="stable")[:_SMALLEST_TRIED]:
+            found = tuple(lengths[place].tolist())
+            if self.work(found) is not None:
+                if self.bytes(found) <= limit:
+                    return found
+                tried.append(found)
+        raise UsageError(self._too_small(limit, tried))
 
     def _candidates(self) -> Lengths:
         """List the lengths that are worth a try, the least work first: ``(n, axes)``."""
@@ -142,29 +154,41 @@ class Cutting:
         order = np.lexsort([cost, *-lengths.T, np.log(cost / cost.min()) // _NEARLY_EQUAL])
         return lengths[order]
 
-    def _too_small(self, limit: int, lengths: Lengths) -> str:
-        amount = f"{limit / 1e6:,.1f} MB of memory"
+    def _too_small(self, limit: int, tried: Sequence[tuple[int, ...]]) -> str:
         fixed = [axis for axis in self.axes if not axis.step]
         if fixed:
-            names = ", ".join(dict.fromkeys(n for axis in fixed for n in axis.hindrances))
-            needed = self.bytes(self.whole)
+            names = ", ".join(dict.fromkeys(name for axis in fixed for name in axis.hindrances))
             return (
-                f"{amount} would need tiles, which cannot equal the whole answer, because of "
-                f"{names}; give {needed / 1e6:,.0f} MB, or allow overlapping tiles to be blended"
+                f"{amount(limit)} of memory would need tiles, which cannot equal the whole answer "
+                f"because of {names}; give {amount(self.bytes(self.whole))}, or let overlapping "
+                "tiles be blended"
             )
-        tile = (
-            tuple(lengths[lengths.prod(axis=1).argmin()].tolist()) if len(lengths) else self.whole
-        )
+        smallest = min([*tried, self.whole], key=self.bytes)
         return (
-            f"{amount} are too little for the smallest tile of this network, "
-            f"{'×'.join(map(str, tile))} pixels: give at least {self.bytes(tile) / 1e6:,.1f} MB"
+            f"{amount(limit)} of memory are too little for the smallest tile of this network, "
+            f"{'×'.join(map(str, smallest))} pixels; give {amount(self.bytes(smallest))}"
         )
+
+
+def amount(memory: int) -> str:
+    """Write an amount of memory, rounded up, so that it can be given back.
+
+    Example:
+        >>> amount(1_234_567_890), amount(12_345_678), amount(900)
+        ('1.24GB', '12.4MB', '900B')
+    """
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
+        if memory >= size:
+            digits = max(2 - int(math.log10(memory / size)), 0)
+            scale = 10**digits
+            return f"{math.ceil(memory * scale / size) / scale:g}{unit}"
+    return f"{memory}B"
 
 
 def _count(axis: Axis, lengths: Lengths) -> Lengths:
     if not axis.step:
         return np.ones_like(lengths)
-    return 1 - (lengths - axis.size) // (lengths - axis.overlap)
+    return 1 - (lengths - axis.size) // np.maximum(lengths - axis.overlap, 1)
 
 
 def _lengths(axis: Axis, most: int) -> Lengths:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 from torch import nn
 
@@ -13,6 +14,7 @@ from striate.tracing import Trace, trace
 _TRIES = 1024
 # A longer step is rather an uneven resizing than a chain of poolings: larger sizes are tried too.
 _LONGEST_STEP = 64
+_MOST_KNOWN = 64
 
 
 class Axis(NamedTuple):
@@ -45,6 +47,20 @@ class Axis(NamedTuple):
         return needed + (self.size - needed) % self.step
 
 
+class Fitted(NamedTuple):
+    """What ``fit_axes`` found of a network and an image.
+
+    Attributes:
+        axes: What tiles along each axis have to respect.
+        classes: Channels of the answer.
+        multiply_adds: Of one run over the whole input.
+    """
+
+    axes: tuple[Axis, ...]
+    classes: int
+    multiply_adds: int
+
+
 class _Fit(NamedTuple):
     """How a network takes one shape of input."""
 
@@ -60,7 +76,12 @@ class _Fit(NamedTuple):
         )
 
 
-def fit_axes(network: nn.Module, shape: Sequence[int]) -> tuple[tuple[Axis, ...], Trace]:
+# Of each network that still exists: how it was built when it was asked, and the latest answers.
+_known: WeakKeyDictionary[nn.Module, tuple[str, dict[tuple[int, ...], Fitted]]]
+_known = WeakKeyDictionary()
+
+
+def fit_axes(network: nn.Module, shape: Sequence[int]) -> Fitted:
     """Find the whole input for an image: its legal size and, along each axis, what tiles need.
 
     Args:
@@ -68,11 +89,24 @@ def fit_axes(network: nn.Module, shape: Sequence[int]) -> tuple[tuple[Axis, ...]
         shape: Of the image, ``(C, *spatial)``.
 
     Returns:
-        The axes, and the trace of the whole input.
+        The axes, the classes and the multiply-adds. They are remembered as long as the network
+        exists and is not built anew: finding a legal size takes many traces.
 
     Raises:
         UsageError: The network accepts no size near the image's, or does not answer by pixels.
     """
+    built, shape = repr(network), tuple(shape)
+    before, answers = _known.get(network, ("", {}))
+    if before != built:
+        _known[network] = (built, answers := {})
+    if shape not in answers:
+        while len(answers) >= _MOST_KNOWN:
+            del answers[next(iter(answers))]
+        answers[shape] = _fitted(network, shape)
+    return answers[shape]
+
+
+def _fitted(network: nn.Module, shape: tuple[int, ...]) -> Fitted:
     channels, *sizes = shape
     count = len(sizes)
     fit = _try(network, shape)
@@ -95,7 +129,8 @@ def fit_axes(network: nn.Module, shape: Sequence[int]) -> tuple[tuple[Axis, ...]
         fit = _try(network, (channels, *lengths))
         if isinstance(fit, UsageError):
             raise fit
-    return tuple(_axis(fit, axis, size) for axis, size in enumerate(sizes)), fit.result
+    axes = tuple(_axis(fit, axis, size) for axis, size in enumerate(sizes))
+    return Fitted(axes, fit.result.output_shape[0], fit.result.multiply_adds)
 
 
 def _axis(fit: _Fit, axis: int, image: int) -> Axis:
