@@ -177,7 +177,12 @@ def largest_field(intervals: Intervals) -> int:
 def look_up(intervals: Intervals, indices: Indices) -> tuple[Indices, Indices]:
     """Read the intervals at any indices, beyond both ends too.
 
-    The indices have any shape, and so has each of the two answers.
+    Args:
+        intervals: The map.
+        indices: Of any shape.
+
+    Returns:
+        First and last input indices, each of that shape.
 
     Example:
         >>> look_up(slide(inputs(9), 4, kernel=3, stride=2), np.array([-1, 0, 4]))
@@ -248,6 +253,14 @@ def slide(
     Each window has ``kernel`` taps, ``dilation`` apart, and starts ``stride`` after its
     neighbour, the first one ``padding`` before the axis.
 
+    Args:
+        intervals: What is read.
+        size: Positions of the window.
+        kernel, stride, padding, dilation: As just said [indices read].
+
+    Returns:
+        The intervals of the positions.
+
     Example:
         >>> h1 = slide(inputs(16), 8, kernel=5, stride=2, padding=2)
         >>> h1.first, h1.last
@@ -274,6 +287,14 @@ def slide_transposed(
     dilation: int = 1,
 ) -> Intervals:
     """Follow a transposed convolution, of which ``size`` outputs are kept after ``padding``.
+
+    Args:
+        intervals: What is read.
+        size: Outputs that are kept.
+        kernel, stride, padding, dilation: As in ``nn.ConvTranspose1d`` [outputs].
+
+    Returns:
+        The intervals of the outputs.
 
     Example:
         >>> up = slide_transposed(inputs(2), 4, kernel=3, stride=2, padding=1)
@@ -316,6 +337,11 @@ def pick(intervals: Intervals, size: int, start: int, step: int = 1) -> Interval
     """Follow a slice, or a flip when ``step`` is negative: index i reads ``start + step * i``.
 
     Zeros around a map are a slice that starts before it.
+
+    Args:
+        intervals: What is read.
+        size: Indices picked.
+        start, step: Of the slice [indices read].
 
     Example:
         >>> pick(inputs(7), 3, start=1, step=2).first

@@ -60,6 +60,9 @@ def to_unit(images: Tensor, value_range: tuple[float, float]) -> Tensor:
         images: Any shape and dtype.
         value_range: The stored values that mean black and white, for example (0, 255).
 
+    Returns:
+        The same shape, float32.
+
     Example:
         >>> to_unit(torch.tensor([0, 51, 255], dtype=torch.uint8), (0, 255))
         tensor([0.0000, 0.2000, 1.0000])
@@ -107,6 +110,13 @@ def _resize_weights(old: int, new: int) -> Tensor:
 def size_with_side(size: Sequence[int], side: int) -> tuple[int, ...]:
     """Say to what a size changes when its shorter side becomes ``side``, the aspect kept.
 
+    Args:
+        size: Of the image [pixels].
+        side: Its new shorter side [pixels].
+
+    Returns:
+        The new size, rounded to whole pixels.
+
     Example:
         >>> size_with_side((375, 500), 256)
         (256, 341)
@@ -115,14 +125,30 @@ def size_with_side(size: Sequence[int], side: int) -> tuple[int, ...]:
 
 
 def resized_size(size: Sequence[int], spec: InputSpec) -> tuple[int, ...]:
-    """Say to what size an image of this size is resized before it is framed or cut."""
+    """Say to what size an image of this size is resized before it is framed or cut.
+
+    Args:
+        size: Of the image [pixels].
+        spec: The network's input.
+
+    Returns:
+        The spec's size; of a spec with windows, the image's own aspect at its shorter side.
+    """
     if not spec.has_window:
         return spec.image_size
     return size_with_side(size, min(spec.image_size))
 
 
 def middle(images: Tensor, size: Sequence[int]) -> Tensor:
-    """Cut the middle out of images that are larger; the rest above and left is the smaller."""
+    """Cut the middle out of images that are larger; the rest above and left is the smaller.
+
+    Args:
+        images: ``(N, C, *spatial)``.
+        size: What is left at most of ``spatial`` [pixels].
+
+    Returns:
+        ``(N, C, *spatial)``, no axis longer than its size; contiguous.
+    """
     for axis, length in enumerate(size, start=2):
         if images.shape[axis] > length:
             images = images.narrow(axis, (images.shape[axis] - length) // 2, length)
@@ -144,7 +170,15 @@ def fit(images: Tensor, spec: InputSpec) -> Tensor:
 
 
 def normalize(images: Tensor, spec: InputSpec) -> Tensor:
-    """Subtract the mean of each channel and divide by its deviation."""
+    """Subtract the mean of each channel and divide by its deviation.
+
+    Args:
+        images: ``(N, C, *spatial)``, float in [0, 1].
+        spec: Gives mean and deviation.
+
+    Returns:
+        The same shape; the images given stay as they were.
+    """
     return _normalize_in_place(images.clone(), spec)
 
 
@@ -169,7 +203,15 @@ def prepare(images: Tensor, value_range: tuple[float, float], spec: InputSpec) -
 
 
 def normalized_color(color: Sequence[float], spec: InputSpec) -> Tensor:
-    """Normalise one colour, a value in [0, 1] for each channel: ``(C,)``."""
+    """Normalise one colour.
+
+    Args:
+        color: A value in [0, 1] for each channel.
+        spec: Gives mean and deviation.
+
+    Returns:
+        ``(C,)``, float32.
+    """
     pixel = torch.tensor(color).view(1, -1, *(1,) * len(spec.input_size))
     return _normalize_in_place(pixel, spec).flatten()
 

@@ -53,6 +53,10 @@ def scales_for(recipe: Recipe, spec: InputSpec) -> tuple[int, ...]:
     The recipe's ``scales``; without them VGG's rule, Q in {S - 32, S, S + 32} for images trained
     at the side S, and both ends and the middle of a ``side_range``.
 
+    Args:
+        recipe: Of the run.
+        spec: The network's input.
+
     Example:
         >>> spec = InputSpec(channels=3, image_size=(256, 341), input_size=(224, 224),
         ...                  mean=(0,) * 3, std=(1,) * 3, background=(0,) * 3)
@@ -207,6 +211,13 @@ def googlenet_sides(spec: InputSpec) -> tuple[int, ...]:
 def corners_and_middle(size: tuple[int, ...], window: tuple[int, ...]) -> list[tuple[int, int]]:
     """Say where windows lie in the four corners and the middle: tops and lefts.
 
+    Args:
+        size: Height and width of the image [pixels].
+        window: Those of the windows.
+
+    Returns:
+        Five places: upper left, upper right, lower left, lower right, middle.
+
     Example:
         >>> corners_and_middle((256, 256), (224, 224))
         [(0, 0), (0, 32), (32, 0), (32, 32), (16, 16)]
@@ -216,7 +227,15 @@ def corners_and_middle(size: tuple[int, ...], window: tuple[int, ...]) -> list[t
 
 
 def grid(size: tuple[int, ...], window: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Say where windows lie on the regular grid of fifty-crop, 5×5: tops and lefts."""
+    """Say where windows lie on the regular grid of fifty-crop, 5×5: tops and lefts.
+
+    Args:
+        size: Height and width of the image [pixels].
+        window: Those of the windows.
+
+    Returns:
+        25 places, row by row.
+    """
     tops, lefts = (
         [round(step * (outer - inner) / (GRID - 1)) for step in range(GRID)]
         for outer, inner in zip(size, window, strict=True)

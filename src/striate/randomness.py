@@ -55,7 +55,13 @@ def hashes(seed: int, epoch: int, indices: Tensor, purpose: str, count: int) -> 
 
 
 def uniforms(seed: int, epoch: int, indices: Tensor, purpose: str, count: int) -> Tensor:
-    """Draw numbers uniform in [0, 1): ``(N, count)``, float32; arguments as in ``hashes``.
+    """Draw numbers uniform in [0, 1).
+
+    Args:
+        seed, epoch, indices, purpose, count: As in ``hashes``.
+
+    Returns:
+        ``(N, count)``, float32.
 
     Example:
         >>> images = torch.tensor([4, 2])
@@ -69,22 +75,42 @@ def uniforms(seed: int, epoch: int, indices: Tensor, purpose: str, count: int) -
 def integers(
     seed: int, epoch: int, indices: Tensor, purpose: str, count: int, below: int | Tensor
 ) -> Tensor:
-    """Draw whole numbers from 0 to ``below`` - 1: ``(N, count)``, int64.
+    """Draw whole numbers from 0 to ``below`` - 1.
 
-    Other arguments as in ``hashes``; ``below`` may be a tensor that broadcasts to the result.
+    Args:
+        seed, epoch, indices, purpose, count: As in ``hashes``.
+        below: A number, or a tensor that broadcasts to the result; at least 1.
+
+    Returns:
+        ``(N, count)``, int64.
     """
     return _shift(hashes(seed, epoch, indices, purpose, count), 1) % below
 
 
 def normals(seed: int, epoch: int, indices: Tensor, purpose: str, count: int) -> Tensor:
-    """Draw numbers from N(0, 1): ``(N, count)``, float32; arguments as in ``hashes``."""
+    """Draw numbers from N(0, 1).
+
+    Args:
+        seed, epoch, indices, purpose, count: As in ``hashes``.
+
+    Returns:
+        ``(N, count)``, float32.
+    """
     pairs = uniforms(seed, epoch, indices, purpose, 2 * count)
     radius = (-2 * torch.log1p(-pairs[:, :count])).sqrt()
     return radius * torch.cos(2 * torch.pi * pairs[:, count:])
 
 
 def order(seed: int, epoch: int, length: int) -> Tensor:
-    """Permute 0 ... length - 1: ``(length,)``, int64, another order each epoch.
+    """Permute 0 ... length - 1, in another order each epoch.
+
+    Args:
+        seed: The run's seed.
+        epoch: Counted from 0.
+        length: How many numbers.
+
+    Returns:
+        ``(length,)``, int64.
 
     Example:
         >>> sorted(order(0, 1, 5).tolist())

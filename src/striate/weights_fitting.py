@@ -53,7 +53,15 @@ class Layout:
     head: Mapping[str, tuple[Axis, ...]]
 
     def resized(self, channels: int, classes: int) -> dict[str, tuple[int, ...]]:
-        """Give the shapes of the same network for other channels and classes; 0 keeps them."""
+        """Give the shapes of the same network for other channels and classes; 0 keeps them.
+
+        Args:
+            channels: Of the images.
+            classes: Of the head.
+
+        Returns:
+            Name → shape.
+        """
         shapes = dict(self.shapes)
         for axes, count in ((self.inputs, channels), (self.head, classes)):
             for name, growing in axes.items():
@@ -100,6 +108,9 @@ def layout_of(name: str, **options: Any) -> Layout:
         name: Of the network.
         options: With which it is built, as for ``striate.models.build``.
 
+    Returns:
+        The shapes, and which axes grow with channels and with classes.
+
     Example:
         >>> layout = layout_of("resnet20")
         >>> layout.inputs
@@ -121,7 +132,14 @@ def layout_of(name: str, **options: Any) -> Layout:
 def shapes_of(
     name: str, in_channels: int | None = None, num_classes: int | None = None, **options: Any
 ) -> Shapes:
-    """Give name → shape of all that a network's ``state_dict`` holds, without its weights."""
+    """Give name → shape of all that a network's ``state_dict`` holds, without its weights.
+
+    Args:
+        name: Of the network.
+        in_channels: Channels of the images; the paper's by default.
+        num_classes: Number of classes; the paper's by default.
+        options: With which it is built, as for ``striate.models.build``.
+    """
     network = outline(name, in_channels, num_classes, **options)
     return {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
 
@@ -146,7 +164,15 @@ def twins_of(name: str) -> list[str]:
 
 
 def fit_of(layout: Layout, tensors: Mapping[str, Tensor]) -> Fit:
-    """Compare named tensors with a network, for whatever channels and classes they are."""
+    """Compare named tensors with a network, for whatever channels and classes they are.
+
+    Args:
+        layout: Of the network.
+        tensors: Name → tensor.
+
+    Returns:
+        Channels and classes of the tensors, and what does not fit.
+    """
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     channels = _count(layout.inputs, shapes)
     classes = _count(layout.head, shapes)
@@ -286,6 +312,12 @@ def adapt_channels(weight: Tensor, channels: int, *, axis: int = 1, each: int = 
 
 def translate_timm(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Give the fully connected layers of timm's VGG the names and shapes of torchvision's.
+
+    Args:
+        tensors: Name → tensor, of any network.
+
+    Returns:
+        The same, but for the head of timm's VGG.
 
     Example:
         >>> tensors = translate_timm({"pre_logits.fc1.weight": torch.zeros(4, 2, 7, 7)})

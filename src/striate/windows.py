@@ -93,7 +93,18 @@ def _places(
 def side_spans(
     images: Tensor, spec: InputSpec, recipe: Recipe, epoch: int, indices: Tensor
 ) -> tuple[Span, Span]:
-    """Draw a shorter side for each image, whole pixels, and a window of the image so resized."""
+    """Draw a shorter side for each image, whole pixels, and a window of the image so resized.
+
+    Args:
+        images: ``(N, C, H, W)``, of which the size is read.
+        spec: The network's input.
+        recipe: Gives the seed and the range of sides.
+        epoch: Counted from 0.
+        indices: ``(N,)``, the images' places in the training set.
+
+    Returns:
+        What is read of each image downwards and across [pixels of the image].
+    """
     own = torch.tensor(images.shape[2:], device=images.device)
     low, high = recipe.side_range or (0, 0)
     sides = low + integers(recipe.seed, epoch, indices, "side", 1, high - low + 1)
@@ -115,6 +126,16 @@ def area_spans(
 
     Area is uniform, aspect in its logarithm. Of ten drawings the first that fits the image is
     taken; where none does, the middle of the image, as large as the aspects allow.
+
+    Args:
+        images: ``(N, C, H, W)``, of which the size is read.
+        spec: The network's input.
+        recipe: Gives the seed.
+        epoch: Counted from 0.
+        indices: ``(N,)``, the images' places in the training set.
+
+    Returns:
+        What is read of each image downwards and across [pixels of the image].
     """
     height, width = images.shape[2:]
     drawn = uniforms(recipe.seed, epoch, indices, "area", 2 * TRIES).double()

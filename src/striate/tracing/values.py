@@ -76,7 +76,12 @@ Rule = Callable[..., Outcome | None]  # None: not known in this form
 
 
 def moved(value: Value, moves: dict[int, int]) -> tuple[Dependence, ...]:
-    """Send each carrying axis to its new place; what has none there becomes whole."""
+    """Send each carrying axis to its new place; what has none there becomes whole.
+
+    Args:
+        value: What is read.
+        moves: Old axis → new axis.
+    """
     return tuple(
         [
             Dependence(moves[axis], intervals)
@@ -88,7 +93,12 @@ def moved(value: Value, moves: dict[int, int]) -> tuple[Dependence, ...]:
 
 
 def mixed(value: Value, axes: Container[int | None]) -> tuple[Dependence, ...]:
-    """Mix all indices of some axes, which stay in place."""
+    """Mix all indices of some axes, which stay in place.
+
+    Args:
+        value: What is read.
+        axes: Which; others stay as they are.
+    """
     old = value.axes or ()
     for axis, _ in old:
         if axis in axes:
@@ -106,7 +116,20 @@ def spatially(
     follow: Callable[[int, Intervals], Intervals],
     units: int | None = None,
 ) -> Value:
-    """Send the last axes through ``follow(i, intervals)``; ``units`` mix all channels."""
+    """Send the last axes through an operation on each of them.
+
+    Args:
+        value: What is read.
+        sizes: New lengths of the last axes.
+        follow: Number of the axis among them, and its intervals → the new intervals.
+        units: Channels that the operation makes, each of all old ones; None keeps them.
+
+    Returns:
+        The new maps.
+
+    Raises:
+        UsageError: A length is below 1.
+    """
     if min(sizes) < 1:
         raise UsageError(f"nothing would be left of a map of shape {value.shape[1:]}")
     start = len(value.shape) - len(sizes)
@@ -134,7 +157,12 @@ def _along(
 
 
 def each(number: Any, dims: int) -> tuple[int, ...]:
-    """Spread one number, or a list of one, over all spatial axes."""
+    """Spread one number, or a list of one, over all spatial axes.
+
+    Args:
+        number: A number, or a sequence of one or of ``dims``.
+        dims: Spatial axes.
+    """
     if type(number) is tuple and len(number) == dims:
         return number
     if isinstance(number, tuple | list):
@@ -143,7 +171,12 @@ def each(number: Any, dims: int) -> tuple[int, ...]:
 
 
 def without(value: Value, gone: Iterable[int]) -> Value:
-    """Mix all indices of some axes and leave these axes out."""
+    """Mix all indices of some axes and leave these axes out.
+
+    Args:
+        value: What is read.
+        gone: Axes, counted from the front.
+    """
     kept = sorted(set(range(len(value.shape))) - set(gone))
     places = {axis: place for place, axis in enumerate(kept)}
     return Value(tuple(value.shape[a] for a in kept), value.dtype, moved(value, places))
@@ -182,7 +215,15 @@ def broadcast(*shapes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def united(values: Iterable[Value], shape: tuple[int, ...]) -> tuple[Dependence, ...]:
-    """Unite the dependence of values that are broadcast to one shape; constants add none."""
+    """Unite the dependence of values that are broadcast to one shape; constants add none.
+
+    Args:
+        values: Each broadcasts to the shape.
+        shape: Of the result.
+
+    Returns:
+        For each spatial axis of the input, where it lies in the result.
+    """
     shifted = []
     for value in values:
         if value.axes is None:
@@ -226,7 +267,15 @@ def lays_out(before: Value, after: Value) -> bool:
 
 
 def asked(rule: Rule | None, values: list[Any], options: dict[str, Any]) -> Outcome | None:
-    """Ask a rule; None where there is none, or it does not know these arguments."""
+    """Ask a rule; None where there is none, or it does not know these arguments.
+
+    Args:
+        rule: Of the function that was called.
+        values, options: What it was called with.
+
+    Returns:
+        What the rule says.
+    """
     if rule is None or "out" in options:
         return None
     try:
