@@ -193,8 +193,21 @@ def test_fields_of_unequal_sides_are_written_out():
 
 def test_layers_that_could_not_be_followed_are_named():
     text = printed(nn.Sequential(nn.GRU(5, 4)), (3, 5))
-    assert "Could not be followed, and not counted: 0." in text
-    assert "Could not be followed" not in printed(lenet(), (1, 32, 32))
+    assert "Could not be followed, and not counted: 0. Connections and multiply-adds are" in text
+    plain = printed(lenet(), (1, 32, 32))
+    assert "Could not be followed" not in plain
+    assert "≥" not in plain
+
+
+def test_sums_that_a_layer_is_missing_from_are_at_least_what_is_said():
+    network = nn.Sequential(nn.Linear(5, 4), nn.GRU(4, 3))
+    lines = [line.split() for line in printed(network, (3, 5)).splitlines()]
+    assert ["total", "105", "≥", "72", "≥", "60"] in lines
+    lines = [line.split() for line in printed(network[1:], (3, 4)).splitlines()]
+    assert ["total", "81", "≥", "0", "≥", "0"] in lines
+    markdown = to_markdown(trace(network, (3, 5)))
+    assert "| **total** |  |  |  | **105** | **≥ 72** | **≥ 60** |" in markdown
+    assert "Connections and multiply-adds are therefore at least (≥) these." in markdown
 
 
 def test_markdown_has_every_layer_and_the_totals():

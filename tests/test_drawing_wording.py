@@ -68,10 +68,11 @@ def test_the_caption_tells_what_the_drawing_cannot_show():
             return self.used(x).cumsum(2)
 
     facts, idle, unknown = caption(trace(Idle(), (3, 10, 20)))
-    assert facts == "input 3×10×20 · 1,108 parameters · 1,200 multiply-adds"
+    assert facts == "input 3×10×20 · 1,108 parameters · ≥ 1,200 multiply-adds"
     assert idle == "1,100 of the parameters are in layers that did not run."
     assert unknown == "Could not be followed, and not counted: cumsum."
-    assert len(caption(trace(UNet(2, 2, 1), (1, 16, 16)))) == 1
+    (facts,) = caption(trace(UNet(2, 2, 1), (1, 16, 16)))
+    assert "≥" not in facts
 
 
 def test_the_pointer_is_told_name_class_shape_and_parameters():

@@ -30,7 +30,8 @@ class Description:
     are folded into one, with the sums of their counts and the field of the last. Layers that
     neither count anything nor change the shape or the receptive field (activations, dropout)
     are left out; the lines below say how many. From 10^12 on, connections and multiply-adds are
-    given in millions, marked M.
+    given in millions, marked M. The sums that layers are missing from, because they could not be
+    followed, are marked ≥.
 
     Attributes:
         trace: Of the network.
@@ -72,7 +73,9 @@ class Description:
         mark = "M " if in_millions else ""
         head = ("output", "field", "parameters", f"{mark}connections", f"{mark}mult-adds")
         totals = (trace.connections, trace.multiply_adds)
-        foot = ("", "", f"{trace.parameters:,}", *map(write, totals))
+        least = _least(trace)
+        sums = (f"{least}{write(n) if n or not least else 0}" for n in totals)
+        foot = ("", "", f"{trace.parameters:,}", *sums)
         body = [
             (row.name, row.kind, (*row.looks, _number(row.counts[0]), *map(write, row.counts[1:])))
             for section in sections
@@ -131,8 +134,9 @@ def to_markdown(trace: Trace, *, sizes: LegalSizes | None = None) -> str:
         cells = (f"`{layer.name}`", layer.kind, _by(layer.output_shape))
         numbers = (f"{n:,}" for n in _counts(layer))
         lines.append(_row(*cells, _field(layer.receptive_field), *numbers))
-    totals = (trace.parameters, trace.connections, trace.multiply_adds)
-    lines.append(_row("**total**", "", "", "", *(f"**{n:,}**" for n in totals)))
+    least, totals = _least(trace), (trace.connections, trace.multiply_adds)
+    counts = (f"**{least}{n:,}**" for n in totals)
+    lines.append(_row("**total**", "", "", "", f"**{trace.parameters:,}**", *counts))
     return "\n".join((*lines, "", _caption(trace, 0, sizes)))
 
 
@@ -260,8 +264,16 @@ def _caption(
     if hidden:
         lines.append(f"Not shown: {hidden:,} layers that count nothing and change no shape.")
     if trace.unknown:
-        lines.append(f"Could not be followed, and not counted: {', '.join(trace.unknown)}.")
+        lines.append(
+            f"Could not be followed, and not counted: {', '.join(trace.unknown)}. "
+            "Connections and multiply-adds are therefore at least (≥) these."
+        )
     return "\n".join(lines)
+
+
+def _least(trace: Trace) -> str:
+    """Give what marks a sum that layers are missing from."""
+    return "≥ " if trace.unknown else ""
 
 
 def _bytes(count: int) -> str:

@@ -136,7 +136,7 @@ def caption(
     facts = [
         f"input {by(trace.input_shape)}",
         f"{trace.parameters:,} parameters",
-        f"{trace.multiply_adds:,} multiply-adds",
+        f"{'≥ ' if trace.unknown else ''}{trace.multiply_adds:,} multiply-adds",
     ]
     lines = [" · ".join(facts)]
     unused = trace.parameters - sum(layer.parameters for layer in trace.layers)
