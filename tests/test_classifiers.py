@@ -6,13 +6,16 @@ import pytest
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 
-from striate.errors import TrainingError
+from striate.errors import DataError, TrainingError
+from striate.losses import OneSided
+from striate.models.denker1988 import Denker1988
+from striate.randomness import order
 from striate.studies.classifiers import (
     KINDS,
     LayeredNetwork,
-    NearestNeighbours,
+    NearestNeighbors,
     ParzenWindows,
-    Recogniser,
+    Recognizer,
 )
 
 
@@ -28,7 +31,7 @@ def points():
 @pytest.mark.parametrize("k", [1, 3, 7])
 def test_nearest_neighbours_vote_as_scikit_learn_counts(points, k):
     features, targets, test, _ = points
-    scores = NearestNeighbours(k).fit(features, targets).scores(test)
+    scores = NearestNeighbors(k).fit(features, targets).scores(test)
     peer = KNeighborsClassifier(k, algorithm="brute").fit(features.numpy(), targets.numpy())
     votes = torch.from_numpy(peer.predict_proba(test.numpy())) * k
     lead = votes.topk(2, dim=1).values
@@ -41,7 +44,7 @@ def test_nearest_neighbours_vote_as_scikit_learn_counts(points, k):
 def test_among_equal_votes_the_nearest_neighbour_decides():
     features = torch.tensor([[0.0], [1.0], [5.0]])
     scores = (
-        NearestNeighbours(3).fit(features, torch.tensor([0, 1, 2])).scores(torch.tensor([[0.8]]))
+        NearestNeighbors(3).fit(features, torch.tensor([0, 1, 2])).scores(torch.tensor([[0.8]]))
     )
     assert scores[0].tolist() == pytest.approx([1.25, 2.0, 1 + 0.2 / 4.2], abs=1e-5)
 
@@ -86,15 +89,70 @@ def test_the_network_learns_repeats_its_bits_and_leaves_the_generator_alone(poin
     assert float((one.scores(test).argmax(1) == test_targets).float().mean()) > 0.55
 
 
-def test_the_pipeline_prepares_then_classifies(points):
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_the_network_trains_as_with_pytorch_s_optimizer(points, decay):
     features, targets, test, _ = points
-    halve = Recogniser(NearestNeighbours(1), prepare=lambda images: images[:, :3] / 2)
-    alone = NearestNeighbours(1).fit(features[:, :3] / 2, targets)
-    assert torch.equal(
-        halve.fit(features, targets).predict(test), alone.scores(test[:, :3] / 2).argmax(1)
-    )
+    ours = LayeredNetwork(decay, seed=2, epochs=8).fit(features, targets)
+    torch.manual_seed(2)
+    network, loss = Denker1988(5, 3), OneSided()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.04, momentum=0.9, weight_decay=decay)
+    centered = features - features.mean(dim=0)
+    deviation = centered.square().mean().sqrt()
+    for step in range(16):
+        batch = order(2, step // 2, 90)[:64] if step % 2 == 0 else order(2, step // 2, 90)[64:]
+        optimizer.param_groups[0]["lr"] = 0.04 * math.cos(math.pi * (step + 0.5) / 32) ** 2
+        optimizer.zero_grad()
+        loss(network(centered[batch] / deviation), targets[batch]).backward()
+        optimizer.step()
+    scores = network((test - features.mean(dim=0)) / deviation)
+    assert torch.allclose(ours.scores(test), scores, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_a_recognizer_chooses_on_held_out_examples_and_keeps_the_best(points, kind):
+    features, targets, test, _ = points
+    shuffled = order(6, 0, 90)
+    seen, held_out = shuffled[18:], shuffled[:18]
+    errors, thresholds = {}, {}
+    for choice in kind.choices:
+        scores = kind.build(choice, 6).fit(features[seen], targets[seen]).scores(features[held_out])
+        wrong = scores.argmax(dim=1) != targets[held_out]
+        errors[choice] = int(wrong.sum())
+        # Of 18 answers at most 1 % wrong: all that are surer than the surest mistake.
+        thresholds[choice] = min(
+            (lead for lead in leads(scores) if lead > max(leads(scores[wrong]), default=-1)),
+            default=math.inf,
+        )
+    recognizer = Recognizer(kind, seed=6).fit(features, targets)
+    assert recognizer.choice == min(errors, key=errors.__getitem__)
+    assert recognizer.held_out_error_rate == pytest.approx(min(errors.values()) / 18, abs=1e-6)
+    assert recognizer.threshold == pytest.approx(thresholds[recognizer.choice])
+    anew = kind.build(recognizer.choice, 6).fit(features, targets).scores(test)
+    assert torch.equal(recognizer.predict(test), anew.argmax(dim=1))
+
+
+def leads(scores: torch.Tensor) -> list[float]:
+    rows = [sorted(row) for row in scores.tolist()]
+    return [row[-1] - row[-2] for row in rows]
+
+
+def test_each_kind_builds_with_the_choice_and_the_seed_that_it_is_given():
+    neighbors, windows, network = (kind.build(kind.choices[1], 7) for kind in KINDS)
+    assert (neighbors.k, windows.width, network.decay, network.seed) == (3, 0.15, 0.001, 7)
+
+
+def test_too_few_examples_or_classes_for_a_choice_are_refused():
+    with pytest.raises(DataError, match="4 training examples, 3 of them of another class"):
+        Recognizer(KINDS[0]).fit(torch.zeros(4, 2), torch.tensor([0, 1, 1, 2]))
+    with pytest.raises(DataError, match="60 training examples, 0 of them of another class"):
+        Recognizer(KINDS[2]).fit(torch.zeros(60, 2), torch.zeros(60, dtype=torch.int64))
+
+
+def test_windows_around_a_single_example_are_refused():
+    with pytest.raises(TrainingError, match="the number of training examples is 1; Parzen windows"):
+        ParzenWindows().fit(torch.zeros(1, 4), torch.tensor([0]))
 
 
 def test_fewer_examples_than_neighbours_are_refused():
     with pytest.raises(TrainingError, match="2 training examples are fewer than the 3 neighbours"):
-        NearestNeighbours(3).fit(torch.zeros(2, 4), torch.tensor([0, 1]))
+        NearestNeighbors(3).fit(torch.zeros(2, 4), torch.tensor([0, 1]))

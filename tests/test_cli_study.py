@@ -4,9 +4,11 @@ import json
 import re
 
 import pytest
+import torch
 
 from commanding import refused, said
 from striate.cli import run_command
+from striate.datasets.idx import write_idx
 from striate.studies import STUDIES
 
 CALL = ("study", "denker1988", "--data", "digits", "--sizes", "200,all")
@@ -50,6 +52,11 @@ def test_pictures_are_drawn_instead(capsys, tmp_path):
         (("denker1988", "--sizes", "9", "--data", "digits"), "a training size is 9; the least"),
         (("denker1988", "--data", "digts"), "no data set is called 'digts'; did you mean 'digits'"),
         (("denker1988", "--pictures", "/absent"), "/absent is not a folder; make it first"),
+        (("denker1988", "--pictures", ".", "--json"), "measures nothing; leave out --json"),
+        (
+            ("denker1988", "--pictures", ".", "--sizes", "500", "--seed", "0"),
+            "measures nothing; leave out --sizes and --seed",
+        ),
     ],
 )
 def test_what_cannot_be_studied_is_one_line(capsys, arguments, words):
@@ -59,3 +66,18 @@ def test_what_cannot_be_studied_is_one_line(capsys, arguments, words):
 def test_every_study_has_its_line():
     assert list(STUDIES) == ["denker1988"]
     assert all(STUDIES.values())
+
+
+def test_images_of_any_size_are_studied_and_larger_curves_said(capsys, tmp_path):
+    pages = torch.zeros(60, 1, 90, 70, dtype=torch.uint8)
+    pages[::2, 0, 40, 9:60] = 255  # lines a pixel wide
+    pages[1::2, 0, 9:80, 30] = 255
+    for part in ("train", "t10k"):
+        write_idx(tmp_path / f"{part}-images-idx3-ubyte", pages[:, 0])
+        write_idx(tmp_path / f"{part}-labels-idx1-ubyte", torch.arange(60).byte() % 2)
+    call = ("study", "denker1988", "--data", str(tmp_path), "--sizes", "50,70,all", "--json")
+    assert run_command(call) == 0
+    printed = capsys.readouterr()
+    assert "left out of the learning curve, for want of training images: 70" in printed.err
+    answers = json.loads(printed.out)["inputs"]["features"].values()
+    assert [answer["test_errors"] for answer in answers] == [0, 0, 0]

@@ -6,16 +6,24 @@ from pathlib import Path
 import pytest
 import torch
 
-from striate.datasets import load
+from striate import datasets
+from striate.datasets.sets import ImageSet, Part
 from striate.errors import DataError, UsageError
-from striate.randomness import order
-from striate.studies.classifiers import KINDS, NearestNeighbours
+from striate.studies.classifiers import KINDS, NearestNeighbors, Recognizer
 from striate.studies.denker1988_study import bitmaps, measure, study
+
+NOTES: list[str] = []
 
 
 @pytest.fixture(scope="module")
 def result():
-    return study("digits", sizes=(300, 5000))
+    return study("digits", sizes=(300, 5000, 2000), note=NOTES.append)
+
+
+def test_sizes_that_the_set_does_not_have_are_said(result):
+    assert [row["train_images"] for row in result["sizes"]] == [300, 1_497]
+    (line,) = [note for note in NOTES if "left out" in note]
+    assert line == "left out of the learning curve, for want of training images: 2,000, 5,000"
 
 
 def test_the_study_holds_three_classifiers_on_two_inputs(result):
@@ -28,21 +36,20 @@ def test_the_study_holds_three_classifiers_on_two_inputs(result):
             assert 0 < answer["error_rate"] < 0.25
             on_test = answer["tuned_on_test"]
             assert on_test["error_rate"] is None or on_test["error_rate"] <= 0.01
-    assert [row["train_images"] for row in result["sizes"]] == [300, 1_497]
     for kind in KINDS:
         whole = result["inputs"]["features"][kind.name]["error_rate"]
         assert result["sizes"][-1][kind.name] == whole < result["sizes"][0][kind.name]
 
 
 def test_bitmaps_have_256_bits_and_nearest_neighbours_the_errors_of_a_loop(result):
-    parts = load("digits").parts
+    parts = datasets.load("digits").parts
     images = torch.cat([parts["train"].images, parts["validation"].images])[:, 0] / 16
     targets = torch.cat([parts["train"].targets, parts["validation"].targets])
     train, test = bitmaps(images), bitmaps(parts["test"].images[:, 0] / 16)
     assert test.shape == (300, 256)
     assert set(test.unique().tolist()) == {0.0, 1.0}
     answer = result["inputs"]["bitmaps"]["nearest neighbours"]
-    scores = NearestNeighbours(answer["choice"]).fit(train, targets).scores(test)
+    scores = NearestNeighbors(answer["choice"]).fit(train, targets).scores(test)
     assert answer["test_errors"] == int((scores.argmax(1) != parts["test"].targets).sum())
 
 
@@ -61,23 +68,28 @@ def test_test_images_decide_neither_the_choice_nor_the_held_out_threshold():
         assert swapped["error_rate"] > plain["error_rate"]
 
 
-def test_the_choice_is_the_best_on_the_held_out_fifth():
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_both_thresholds_withhold_what_a_loop_withholds(kind):
     generator = torch.Generator().manual_seed(9)
-    targets = torch.arange(200) % 2
-    features = torch.randn(200, 3, generator=generator) + 0.8 * targets[:, None]
-    kind = KINDS[0]
-    shuffled = order(4, 0, 200)
-    errors = {}
-    for k in kind.choices:
-        scores = (
-            NearestNeighbours(int(k))
-            .fit(features[shuffled[40:]], targets[shuffled[40:]])
-            .scores(features[shuffled[:40]])
-        )
-        errors[k] = float((scores.argmax(1) != targets[shuffled[:40]]).double().mean())
-    answer = measure(kind, (features, targets), (features, targets), seed=4)
-    assert answer["choice"] == min(errors, key=errors.__getitem__)
-    assert answer["held_out_error_rate"] == pytest.approx(min(errors.values()), abs=1e-6)
+    targets = torch.arange(480) % 2
+    features = torch.randn(480, 3, generator=generator) + 2.2 * targets[:, None]
+    training, test = (features[:300], targets[:300]), (features[300:], targets[300:])
+    answer = measure(kind, training, test, seed=4)
+    recognizer = Recognizer(kind, seed=4).fit(*training)
+    low, high = recognizer.scores(test[0]).sort(dim=1).values.T.tolist()
+    leads = [b - a for a, b in zip(low, high, strict=True)]
+    right = (recognizer.predict(test[0]) == test[1]).tolist()
+
+    def given(threshold):
+        return [good for lead, good in zip(leads, right, strict=True) if lead >= threshold]
+
+    most = max(len(given(t)) for t in leads if given(t).count(False) <= 0.01 * len(given(t)))
+    assert 0 < most < 180
+    assert answer["tuned_on_test"]["rejected"] == pytest.approx(1 - most / 180)
+    kept = given(recognizer.threshold)
+    assert 0 < len(kept) < 180
+    assert answer["tuned_on_held_out"]["rejected"] == pytest.approx(1 - len(kept) / 180)
+    assert answer["tuned_on_held_out"]["error_rate"] == pytest.approx(kept.count(False) / len(kept))
 
 
 def test_what_cannot_be_studied_is_refused(small_set, tmp_path):
@@ -87,20 +99,21 @@ def test_what_cannot_be_studied_is_refused(small_set, tmp_path):
         study("usp")
 
 
-def test_colour_and_too_few_images_are_refused(monkeypatch):
-    from striate.datasets.sets import ImageSet, Part
-    from striate.studies import denker1988_study
-
-    def give(channels, count):
-        part = Part(torch.zeros(count, channels, 8, 8), torch.arange(count) % 2)
-        found = ImageSet("a", ("no", "yes"), (0, 1), {"train": part, "test": part}, "here")
-        monkeypatch.setattr(denker1988_study.datasets, "load", lambda *_, **__: found)
-
-    give(3, 60)
-    with pytest.raises(DataError, match="images of 3 channels; needed are grey digits"):
-        study("a")
-    give(1, 49)
-    with pytest.raises(DataError, match="a has 49 training images; needed are 50 or more"):
+@pytest.mark.parametrize(
+    ("channels", "targets", "test_images", "words"),
+    [
+        (3, [0, 1] * 30, 9, "images of 3 channels; needed are grey digits"),
+        (1, [0, 1] * 24, 9, "a has 48 training images; needed are 50 or more"),
+        (1, [0, 1] * 30, 0, "a has a test part without images"),
+        (1, [0] * 60, 9, "60 training examples, 0 of them of another class than the first"),
+    ],
+)
+def test_sets_that_do_not_serve_are_refused(monkeypatch, channels, targets, test_images, words):
+    train = Part(torch.zeros(len(targets), channels, 8, 8), torch.tensor(targets))
+    test = Part(torch.zeros(test_images, channels, 8, 8), torch.zeros(test_images).long())
+    found = ImageSet("a", ("no", "yes"), (0, 1), {"train": train, "test": test}, "here")
+    monkeypatch.setattr(datasets, "load", lambda *_, **__: found)
+    with pytest.raises(DataError, match=words):
         study("a")
 
 

@@ -53,5 +53,12 @@ def test_the_lead_is_winner_minus_runner_up():
 def test_no_answers_and_unequal_numbers_are_refused():
     with pytest.raises(ValueError, match=r"shape \(0,\) and correct \(0,\); needed are two of"):
         least_threshold(torch.zeros(0), torch.zeros(0, dtype=torch.bool), 0.01)
+    with pytest.raises(ValueError, match=r"shape \(0,\) and correct \(0,\); needed are two of"):
+        reject(torch.zeros(0), torch.zeros(0, dtype=torch.bool), 0.5)
     with pytest.raises(ValueError, match=r"shape \(3,\) and correct \(2,\)"):
         least_threshold(torch.zeros(3), torch.zeros(2, dtype=torch.bool), 0.01)
+
+
+def test_a_single_class_has_no_runner_up():
+    with pytest.raises(ValueError, match=r"scores have shape \(5, 1\); needed is \(N, K\) with K"):
+        lead(torch.zeros(5, 1))

@@ -31,10 +31,18 @@ def lead(scores: Tensor) -> Tensor:
     Returns:
         ``(N,)``, not negative.
 
+    Raises:
+        ValueError: There are fewer than two classes, or another number of axes.
+
     Example:
         >>> lead(torch.tensor([[1.0, 4.0, 2.0]]))
         tensor([2.])
     """
+    if scores.dim() != 2 or scores.shape[1] < 2:
+        raise ValueError(
+            f"scores have shape {tuple(scores.shape)}; needed is (N, K) with K at least 2, for a "
+            "winner and a runner-up"
+        )
     best = scores.topk(2, dim=1).values
     return best[:, 0] - best[:, 1]
 
@@ -47,11 +55,15 @@ def reject(confidence: Tensor, correct: Tensor, threshold: float) -> Rejection:
         correct: ``(N,)``, bool, whether each answer is right.
         threshold: The least confidence of a given answer.
 
+    Raises:
+        ValueError: There is no answer, or not one confidence for each.
+
     Example:
         >>> confidence = torch.tensor([0.1, 0.6, 0.9])
         >>> reject(confidence, torch.tensor([False, True, False]), 0.5)
         Rejection(rejected=0.3333333333333333, error_rate=0.5)
     """
+    _check(confidence, correct)
     given = confidence >= threshold
     number = int(given.sum())
     wrong = int((given & ~correct).sum())
@@ -79,11 +91,7 @@ def least_threshold(confidence: Tensor, correct: Tensor, most_error: float) -> f
         >>> least_threshold(confidence, torch.tensor([True, False, True, True]), 0.01)
         0.75
     """
-    if confidence.shape != correct.shape or confidence.dim() != 1 or len(confidence) == 0:
-        raise ValueError(
-            f"confidence has shape {tuple(confidence.shape)} and correct {tuple(correct.shape)}; "
-            "needed are two of (N,) with N at least 1"
-        )
+    _check(confidence, correct)
     order = confidence.argsort(descending=True)
     falling = confidence[order]
     wrong = (~correct[order]).cumsum(0)
@@ -91,3 +99,11 @@ def least_threshold(confidence: Tensor, correct: Tensor, most_error: float) -> f
     last_of_equals = torch.cat([falling[1:] < falling[:-1], torch.tensor([True])])
     fits = (last_of_equals & (wrong <= most_error * number)).nonzero()
     return float(falling[fits[-1, 0]]) if len(fits) else float("inf")
+
+
+def _check(confidence: Tensor, correct: Tensor) -> None:
+    if confidence.shape != correct.shape or confidence.dim() != 1 or len(confidence) == 0:
+        raise ValueError(
+            f"confidence has shape {tuple(confidence.shape)} and correct {tuple(correct.shape)}; "
+            "needed are two of (N,) with N at least 1"
+        )

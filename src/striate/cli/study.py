@@ -26,7 +26,9 @@ def study(
         str | None,
         typer.Option("--sizes", help="Training images of the learning curve, as 500,1000,all."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Held-out part and network.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Held-out part and network; 0 by default.")
+    ] = None,
     pictures: Annotated[
         Path | None,
         typer.Option("--pictures", help="Draw stages.png and templates.png into DIR instead."),
@@ -41,9 +43,13 @@ def study(
     if name not in STUDIES:
         raise UsageError(f"no study is called {name!r}; {did_you_mean(name, STUDIES)}")
     chosen = _sizes(sizes)
-    if pictures is not None and not pictures.is_dir():
-        raise UsageError(f"{pictures} is not a folder; make it first, or write elsewhere")
     if pictures is not None:
+        ignored = {"--json": as_json, "--sizes": sizes is not None, "--seed": seed is not None}
+        if any(ignored.values()):
+            named = " and ".join(option for option, is_given in ignored.items() if is_given)
+            raise UsageError(f"--pictures draws and measures nothing; leave out {named}")
+        if not pictures.is_dir():
+            raise UsageError(f"{pictures} is not a folder; make it first, or write elsewhere")
         from striate.studies.denker1988_pictures import draw
 
         for file in draw(data, pictures, data_dir=data_dir):
@@ -55,7 +61,7 @@ def study(
     if chosen is None:
         chosen = denker1988_study.SIZES
     result = denker1988_study.study(
-        data, data_dir=data_dir, sizes=chosen, seed=seed, note=choose_display().note
+        data, data_dir=data_dir, sizes=chosen, seed=seed or 0, note=choose_display().note
     )
     if as_json:
         print(json.dumps(result, indent=1))

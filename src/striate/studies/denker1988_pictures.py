@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -40,6 +41,8 @@ _ZOOM = 3  # picture pixels a pixel of a digit
 def draw(data: str, folder: Path, *, data_dir: Path | None = None) -> list[Path]:
     """Write stages.png, one digit of each class through the pipeline, and templates.png.
 
+    A class without a training image has no row.
+
     Args:
         data: Name or folder of a set of grey digits with a training part.
         folder: Where to write; it must exist.
@@ -57,7 +60,7 @@ def draw(data: str, folder: Path, *, data_dir: Path | None = None) -> list[Path]
         raise DataError(
             f"{data} has images of {part.images.shape[1]} channels; needed are grey digits"
         )
-    first = [int((part.targets == one).nonzero()[0, 0]) for one in range(len(found.classes))]
+    first = [int((part.targets == one).nonzero()[0, 0]) for one in torch.unique(part.targets)]
     images = to_unit(part.images[first, 0], found.value_range)
     written = []
     for name, picture in (("stages", stages(images)), ("templates", templates())):

@@ -14,11 +14,9 @@ from striate.models.denker1988 import INK, extract_features
 from striate.preparation import resize, to_unit
 from striate.randomness import order
 from striate.rejection import lead, least_threshold, reject
-from striate.studies.classifiers import KINDS, Kind
+from striate.studies.classifiers import KINDS, MOST_ERROR, Kind, Recognizer
 
 BITMAP_SIDE = 16
-HELD_OUT = 5  # one in five training images is kept back for choices
-MOST_ERROR = 0.01
 SIZES = (500, 1000, 2000, 5000)
 _AT_ONCE = 2000  # images between two lines of progress
 
@@ -45,7 +43,7 @@ def study(
         data: Name or folder of a set of single-channel images, ink bright.
         data_dir: Where named sets are looked for first.
         sizes: Training images of the further rows of the learning curve; sizes that the set
-            does not exceed are left out.
+            does not exceed are left out, and ``note`` is told.
         seed: Of the held-out part, the network's initial weights and its order.
         note: Is told of the progress in a line now and then.
 
@@ -57,7 +55,8 @@ def study(
 
     Raises:
         UsageError: No set has the name, or a size is below 50.
-        DataError: The images have several channels or the set has no test part.
+        DataError: The images have several channels, the set has no test part, fewer than 50
+            training images, all of the first class, or no test image.
     """
     if sizes and min(sizes) < 50:
         raise UsageError(f"a training size is {min(sizes)}; the least is 50, to hold out a fifth")
@@ -65,7 +64,12 @@ def study(
     images, targets, test_images, test_targets = _load(data, data_dir)
     if len(targets) < 50:
         raise DataError(f"{data} has {len(targets)} training images; needed are 50 or more")
+    if len(test_targets) == 0:
+        raise DataError(f"{data} has a test part without images; give a set that has some")
     note(f"{data}: {len(targets):,} images to train, {len(test_targets):,} to test")
+    if too_many := sorted({size for size in sizes if size > len(targets)}):
+        named = ", ".join(f"{size:,}" for size in too_many)
+        note(f"left out of the learning curve, for want of training images: {named}")
     both = torch.cat([images, test_images])
     inputs: dict[str, Any] = {}
     tables = {"features": _features(both, note), "bitmaps": bitmaps(both)}
@@ -152,29 +156,15 @@ def measure(
         test: The same for the test images.
         seed: Of the held-out part and of the network.
     """
-    features, targets = training
-    shuffled = order(seed, 0, len(targets))
-    held_out = shuffled[: len(targets) // HELD_OUT]
-    seen = shuffled[len(targets) // HELD_OUT :]
-    best, choice, threshold = -1.0, kind.choices[0], 0.0
-    for candidate in kind.choices:
-        classifier = kind.build(candidate, seed).fit(features[seen], targets[seen])
-        confidence, correct = _answers(classifier.scores(features[held_out]), targets[held_out])
-        if float(correct.float().mean()) > best:
-            best, choice = float(correct.float().mean()), candidate
-            threshold = least_threshold(confidence, correct, MOST_ERROR)
-    scores = kind.build(choice, seed).fit(features, targets).scores(test[0])
-    confidence, correct = _answers(scores, test[1])
+    recognizer = Recognizer(kind, seed).fit(*training)
+    scores = recognizer.scores(test[0])
+    confidence, correct = lead(scores), scores.argmax(dim=1) == test[1]
     on_test = least_threshold(confidence, correct, MOST_ERROR)
     return {
-        "choice": choice,
-        "held_out_error_rate": 1 - best,
+        "choice": recognizer.choice,
+        "held_out_error_rate": recognizer.held_out_error_rate,
         "error_rate": float((~correct).float().mean()),
         "test_errors": int((~correct).sum()),
         "tuned_on_test": reject(confidence, correct, on_test)._asdict(),
-        "tuned_on_held_out": reject(confidence, correct, threshold)._asdict(),
+        "tuned_on_held_out": reject(confidence, correct, recognizer.threshold)._asdict(),
     }
-
-
-def _answers(scores: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    return lead(scores), scores.argmax(dim=1) == targets
