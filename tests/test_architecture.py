@@ -26,7 +26,7 @@ FLOORS = [
     {
         *("batches", "describing", "drawing", "plotting", "pictures", "mistakes", "model_card"),
         "mask_pictures",
-        *("scoring", "tiling"),
+        *("scoring", "tiling", "strips"),
         "weights_fitting",
     },
     {
@@ -72,6 +72,14 @@ TESTED_BY = {
     "images/__init__": ["test_images"],
     "models/__init__": ["test_models"],
     "models/canon": ["test_models"],
+    "strips/__init__": ["test_strips"],
+    "strips/computing": ["test_strips"],
+    "strips/fusing": ["test_strips_recording"],
+    "strips/making": ["test_strips_recording"],
+    "strips/maps": ["test_strips_scheduling"],
+    "strips/recording": ["test_strips_recording"],
+    "strips/running": ["test_strips"],
+    "strips/scheduling": ["test_strips_scheduling"],
     "studies/__init__": ["test_cli_study"],
     "tiling/__init__": ["test_tiling"],
     "tiling/cutting": ["test_tiling_cutting"],
