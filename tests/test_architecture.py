@@ -22,7 +22,14 @@ FLOORS = [
     {
         *("layers", "recipes", "preparation", "figures", "losses", "outlining"),
         *("metrics", "devices", "display", "fully_convolutional", "normalization"),
-        *("rejection", "mirroring", "modes", "intensities", "fetching", "weights_files", "published_weights", "segmentation_losses", "tile_input", "models", "datasets", "augmentation", "deformation", "windows", "tracing", "images", "segmentation_metrics", "membrane_metrics", "volumes"),
+        *("rejection", "mirroring", "modes", "intensities", "volumes"),
+        *("fetching", "weights_files", "published_weights"),
+        *("segmentation_losses", "tile_input"),
+    },
+    {
+        *("models", "datasets", "augmentation", "deformation", "windows", "tracing"),
+        *("segmentation_metrics", "membrane_metrics"),
+    },
     {
         *("batches", "describing", "drawing", "plotting", "pictures", "mistakes", "model_card"),
         "mask_pictures",

@@ -46,11 +46,12 @@ def test_without_augmentation_a_tile_is_the_image_padded_by_mirrors(size, tile, 
         middle = tuple(slice(m, m + out) for m, out in zip(margins, output, strict=True))
         assert np.array_equal(image[middle] % 7, batch.targets[0].numpy())
         corner = np.argwhere(padded == image.flat[0])
+        cuts = [tuple(slice(s, s + t) for s, t in zip(c, tile, strict=True)) for c in corner]
         places = [
             tuple(start)
-            for start in corner
-            if np.array_equal(padded[tuple(slice(s, s + t) for s, t in zip(start, tile, strict=True))], image)
-        ]  # fmt: skip
+            for start, where in zip(corner, cuts, strict=True)
+            if np.array_equal(padded[where], image)
+        ]
         assert places
         seen.add(places[0])
     free = [max(n - out, 0) + 1 for n, out in zip(size, output, strict=True)]
@@ -155,7 +156,7 @@ def test_matched_tiles_have_the_other_image_s_values():
     batch = tiles([low, high], (8, 8), (8, 8), recipe).batch(0, torch.arange(80))
     means = batch.images.mean(dim=(1, 2, 3))
     assert ((means < 1) | (means > 50)).all()
-    from_low = [i for i in range(80)
-                if torch.equal(batch.images[i].flatten().argsort(), low.image.flatten().argsort())]  # fmt: skip
+    order = low.image.flatten().argsort()
+    from_low = [i for i in range(80) if torch.equal(batch.images[i].flatten().argsort(), order)]
     moved = sum(bool(means[i] > 50) for i in from_low) / len(from_low)
     assert moved == pytest.approx(0.25, abs=0.15)

@@ -51,7 +51,8 @@ def test_what_was_logged_of_validation_is_what_the_kept_network_does(run, cells)
 @pytest.mark.parametrize(
     "changes",
     [
-        {}, {"elastic": 2, "elastic_points": 3, "rotation": 30, "grey": 0.1, "noise": 0.1, "rare": 0.5},
+        {},
+        {"elastic": 2, "elastic_points": 3, "rotation": 30, "grey": 0.1, "noise": 0.1, "rare": 0.5},
         {"network": "unet", "tile": (44, 44), "border_weight": 10, "class_weights": "balanced"},
         {"loss": "cross-entropy+dice", "ema": 0.9, "normalization": "batch"},
     ],
@@ -78,9 +79,9 @@ def test_a_resumed_run_is_the_unbroken_one_bit_for_bit(changes, cells, tmp_path)
         def step(self, epoch, images, loss):
             self.steps += 1
             if epoch == 2 and self.steps > 22:
-                raise Stop
+                raise Stop("here")
 
-    with pytest.raises(Stop):
+    with pytest.raises(Stop, match="here"):
         train(recipe, tmp_path / "cut", data_dir=cells, display=Stopping(), save_seconds=0)
     resumed = resume(tmp_path / "cut", data_dir=cells)
     for name, tensor in whole_run.network().state_dict().items():

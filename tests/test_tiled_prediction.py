@@ -4,11 +4,10 @@ import pytest
 import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from torch import nn
 
-from labelling import UNet, networks
+from labelling import networks
 from striate.errors import UsageError
-from striate.tiled_prediction import predict_tiled, run_plan, whole
+from striate.tiled_prediction import run_plan, whole
 from striate.tiling import plan_tiles
 
 SIDES = {2: (5, 120), 3: (3, 40)}

@@ -131,7 +131,8 @@ class TrainingLoop:
         """Say in a line what is about to be done."""
         threads = torch.get_num_threads()
         return (
-            f"{self.recipe.network} on {self.recipe.data}: {_counted(self.task.num_training, 'image')}, "
+            f"{self.recipe.network} on {self.recipe.data}: "
+            f"{_counted(self.task.num_training, 'image')}, "
             f"{_counted(self.steps_per_epoch, 'step')} an epoch, {self.device}, "
             f"{_counted(threads, 'thread')}"
         )

@@ -38,7 +38,7 @@ def read_mask_folder(folder: Path, parts: Sequence[str]) -> MaskSet:
     table = _table(folder, layout)
     names = [] if table is None else list(dict.fromkeys(table.values()))
     classes = tuple(name for name in names if name != LEFT_OUT)
-    read = {
+    read: dict[str, tuple[MaskedImage, ...]] = {
         part: tuple(_read(pair, table, classes) for pair in layout.parts[part])
         for part in ("train", "validation", "test")
         if part in layout.parts and (part in parts or (table is None and part == "train"))
@@ -140,26 +140,28 @@ def _values(path: Path, *, colored: bool) -> NDArray[np.int64]:
         raise DataError(f"{path} holds fractions; a mask holds whole numbers, one for each class")
     if len(stored) == 3 and colored:
         red, green, blue = stored.astype(np.int64)
-        return (red << 16) + (green << 8) + blue
+        packed: NDArray[np.int64] = (red << 16) + (green << 8) + blue
+        return packed
     if len(stored) > 1 and any((channel != stored[0]).any() for channel in stored[1:3]):
         raise DataError(
             f"{path} has colours; name them in {TABLE} beside the folders: color,name, then "
             "#000000,background and so on"
         )
-    return stored[0].astype(np.int64)
+    plain: NDArray[np.int64] = stored[0].astype(np.int64)
+    return plain
 
 
-def _unnamed(
-    path: Path, values: NDArray[np.int64], present: list[int]
-) -> NDArray[np.uint8]:
+def _unnamed(path: Path, values: NDArray[np.int64], present: list[int]) -> NDArray[np.uint8]:
     classes = [value for value in present if value != IGNORED]
     if len(classes) > MOST_UNNAMED:
         raise DataError(
             f"{path} holds {len(classes)} different values, as where each object has a number of "
             f"its own; give all objects of a class one value, or name the values in {TABLE}"
         )
-    if classes and (min(classes) < 0 or max(classes) > MOST_UNNAMED or classes == [0]) and (
-        present != [0]
+    if (
+        classes
+        and (min(classes) < 0 or max(classes) > MOST_UNNAMED or classes == [0])
+        and (present != [0])
     ):
         shown = ", ".join(map(str, present[:8]))
         raise DataError(

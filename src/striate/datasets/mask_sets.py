@@ -8,16 +8,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
-from striate.datasets.masks import MaskedImage, MaskSet, check_masks
+from striate.datasets.masks import IGNORED, MaskedImage, MaskSet, check_masks
 from striate.errors import DataError
+from striate.images import read_indices
+from striate.volumes import open_volume
 
 Reader = Callable[[Path, Sequence[str]], dict[str, tuple[MaskedImage, ...]]]
 
 # Of the 30 slices; both halves of the stack, which differ in sharpness, are in each part.
 ISBI_TEST = (2, 7, 12, 17, 22, 27)
 ISBI_VALIDATION = (4, 19)
+CAMVID_UNLABELLED = 11
 
 
 @dataclass(frozen=True)
@@ -59,10 +62,8 @@ class NamedMaskSet:
 
 
 def _isbi(folder: Path, parts: Sequence[str]) -> dict[str, tuple[MaskedImage, ...]]:
-    import tifffile
-
     images, labels = (
-        tifffile.imread(folder / name) for name in ("train-volume.tif", "train-labels.tif")
+        _pixels(folder / name)[0] for name in ("train-volume.tif", "train-labels.tif")
     )
     held = {"test": ISBI_TEST, "validation": ISBI_VALIDATION}
     rest = [i for i in range(len(images)) if i not in (*ISBI_TEST, *ISBI_VALIDATION)]
@@ -102,22 +103,18 @@ def _hippocampus(folder: Path, parts: Sequence[str]) -> dict[str, tuple[MaskedIm
 
 
 def _volume(name: str, image: Path, label: Path) -> MaskedImage:
-    import nibabel
-
-    stored: Any = nibabel.load(image)
-    pixels = _slowest_first(np.asanyarray(stored.dataobj))
-    mask = _slowest_first(np.asanyarray(nibabel.load(label).dataobj))
-    spacing = tuple(float(size) for size in stored.header.get_zooms()[:3])[::-1]
-    return MaskedImage(name, pixels[None], mask.to(torch.uint8), spacing)
+    with open_volume(image) as source:
+        pixels, spacing = torch.from_numpy(source.read()), source.spacing
+    return MaskedImage(name, pixels, torch.from_numpy(_pixels(label)[0].astype(np.uint8)), spacing)
 
 
-def _slowest_first(values: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values.T))
+def _pixels(path: Path) -> NDArray[Any]:
+    with open_volume(path) as source:
+        pixels: NDArray[Any] = source.read()
+    return pixels
 
 
 def _camvid(folder: Path, parts: Sequence[str]) -> dict[str, tuple[MaskedImage, ...]]:
-    from PIL import Image
-
     folders = {"train": "train", "validation": "val", "test": "test"}
     read = {}
     for part in ("train", "validation", "test"):
@@ -126,11 +123,10 @@ def _camvid(folder: Path, parts: Sequence[str]) -> dict[str, tuple[MaskedImage, 
         names = sorted(path.stem for path in (folder / folders[part]).glob("*.jpg"))
         each = []
         for name in names:
-            pixels = np.asarray(Image.open(folder / folders[part] / f"{name}.jpg"))
-            mask = np.array(Image.open(folder / f"{folders[part]}annot" / f"{name}.png"))
-            mask[mask == 11] = 255
-            image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
-            each.append(MaskedImage(f"{name}.jpg", image, torch.from_numpy(mask)))
+            image = _pixels(folder / folders[part] / f"{name}.jpg")
+            mask = read_indices(folder / f"{folders[part]}annot" / f"{name}.png")[0]
+            mask = np.where(mask == CAMVID_UNLABELLED, IGNORED, mask).astype(np.uint8)
+            each.append(MaskedImage(f"{name}.jpg", torch.from_numpy(image), torch.from_numpy(mask)))
         read[part] = tuple(each)
     return read
 
