@@ -44,7 +44,7 @@ FLOORS = [
         *("run_creation", "training_loop", "prediction", "studies"),
         *("mask_scoring", "segmentation"),
     },
-    {"mask_evaluation", "task_making"},
+    {"mask_evaluation", "mask_prediction", "task_making"},
     {"training", "evaluation"},
     {"cli"},
 ]

@@ -95,7 +95,9 @@ def fitted(part: Sequence[MaskedImage], axes: int, network: str) -> tuple[Masked
         elif own == axes + 1:
             spacing = each.spacing and each.spacing[1:]
             slices += [
-                MaskedImage(f"{each.name}, slice {i}", each.image[:, i], each.mask[i], spacing)
+                MaskedImage(
+                    f"{each.name}, slice {i}", each.image[:, i], each.mask[i], spacing, each.stored
+                )
                 for i in range(len(each.mask))
             ]
         else:
@@ -123,7 +125,7 @@ def tile_spec(data: MaskData, tile: tuple[int, ...], recipe: Recipe) -> TileSpec
             f"the images of {data.source} have {' and '.join(map(str, sorted(channels)))} "
             "channels; bring them to one number"
         )
-    dtypes = [str(each.image.dtype).removeprefix("torch.") for each in data.training]
+    dtypes = [each.stored or str(each.image.dtype).removeprefix("torch.") for each in data.training]
     dtype = max(sorted({*dtypes}), key=dtypes.count)
     intensity = recipe.intensity or _intensity(data.modalities, len(tile), {*dtypes})
     images = [each.image for each in data.training]

@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
@@ -111,6 +112,19 @@ def standardize(image: Tensor, spec: TileSpec, own: Statistics | None = None) ->
     if spec.low is not None and spec.high is not None:
         values = torch.minimum(torch.maximum(values, column(spec.low)), column(spec.high))
     return (values - column(mean)) / column(std)
+
+
+def as_tensor(values: NDArray[np.generic]) -> Tensor:
+    """Give an array as a tensor of a type that torch computes with; no value changes.
+
+    Example:
+        >>> as_tensor(np.array([1, 65535], np.uint16))
+        tensor([    1, 65535], dtype=torch.int32)
+    """
+    kinds = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64}
+    native = values.astype(values.dtype.newbyteorder("="), copy=False)
+    wide = native.astype(kinds.get(native.dtype.name, native.dtype), copy=False)
+    return torch.from_numpy(np.ascontiguousarray(wide))
 
 
 def full_scale(dtype: str) -> float:

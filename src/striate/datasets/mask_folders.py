@@ -12,6 +12,7 @@ from striate.datasets.mask_layouts import MaskLayout, Pair, recognize_masks
 from striate.datasets.masks import IGNORED, MaskedImage, MaskSet, check_masks
 from striate.errors import DataError
 from striate.images import read_indices
+from striate.tile_input import as_tensor
 from striate.volumes import is_volume, open_volume
 
 TABLE = "classes.csv"
@@ -101,16 +102,10 @@ def _read(pair: Pair, table: Table | None, classes: tuple[str, ...]) -> MaskedIm
             f"{pair.images[0]} and its other channels differ in size: "
             f"{', '.join('x'.join(map(str, each.shape[1:])) for each in pixels)}"
         )
-    image = torch.from_numpy(_native(np.concatenate(pixels)))
-    mask = _mask(pair.mask, table, classes)
-    return MaskedImage(pair.images[0].name, image, torch.from_numpy(mask), spacing)
-
-
-def _native(values: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Give values in a type that torch computes with."""
-    kinds = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64}
-    native = values.astype(values.dtype.newbyteorder("="), copy=False)
-    return np.ascontiguousarray(native.astype(kinds.get(native.dtype.name, native.dtype)))
+    stored = np.concatenate(pixels)
+    mask = torch.from_numpy(_mask(pair.mask, table, classes))
+    image = as_tensor(stored)
+    return MaskedImage(pair.images[0].name, image, mask, spacing, stored.dtype.name)
 
 
 def _mask(path: Path, table: Table | None, classes: tuple[str, ...]) -> NDArray[np.uint8]:

@@ -21,12 +21,14 @@ class MaskedImage(NamedTuple):
         image: ``(C, *spatial)``, values as stored; spatial axes slowest first.
         mask: ``(*spatial)``, uint8 class indices; ``IGNORED`` is left out of loss and figures.
         spacing: Size of a pixel along each spatial axis, where the file says it [mm].
+        stored: NumPy's name of the file's type, where torch computes in another.
     """
 
     name: str
     image: Tensor
     mask: Tensor
     spacing: tuple[float, ...] | None = None
+    stored: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,219 @@
+"""Files of images and volumes to files of labels, tile by tile, in their format and geometry."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from striate.errors import DataError, UsageError
+from striate.images import image_files
+from striate.mask_scoring import VIEWS, probabilities
+from striate.mirroring import Region
+from striate.runs import Run
+from striate.segmentation import pixel_form
+from striate.tile_input import Statistics, as_tensor, as_trained, standardize, statistics
+from striate.tile_journal import predict_to_file
+from striate.tiled_prediction import labels_of
+from striate.tiling import plan_tiles
+from striate.volumes import FORMATS, Source, open_volume, suffix_of, write_volume
+
+Progress = Callable[[int, int], None]  # tiles done, of so many
+
+# Values that are read at once to measure an image.
+SLAB_VALUES = 16_000_000
+SPACING_APART = 1.1
+
+
+class Labelled(NamedTuple):
+    """A file of labels that was written.
+
+    Attributes:
+        path: The image.
+        out: Its labels.
+        pixels: For each class how many there are.
+        notes: What was done to the image, and what does not fit the training images.
+    """
+
+    path: Path
+    out: Path
+    pixels: dict[str, int]
+    notes: tuple[str, ...]
+
+
+def mask_files(paths: Sequence[Path]) -> list[Path]:
+    """List the images and volumes that paths stand for; folders are walked.
+
+    A folder that is a volume itself, a Zarr or a DICOM series, is taken as it is.
+
+    Raises:
+        DataError: A path does not exist, or a folder holds nothing that can be read.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if not path.is_dir() or suffix_of(path) == ".zarr":
+            files += [path] if suffix_of(path) in FORMATS else image_files([path])
+            continue
+        inside = [each for each in sorted(path.rglob("*")) if suffix_of(each) in FORMATS]
+        files += inside or image_files([path])
+    return files
+
+
+def outputs_for(files: Sequence[Path], out: Path | None, *, overwrite: bool) -> list[Path]:
+    """Say where the labels of each file go.
+
+    Args:
+        files: The images.
+        out: A file for a single image, else a folder; ``labels`` in the current one by default.
+        overwrite: Whether files that are there may be replaced.
+
+    Raises:
+        UsageError: Two images would go to one file, a file is there, or it would be the image.
+    """
+    single = out is not None and len(files) == 1 and suffix_of(out) in (*FORMATS, ".png")
+    if out is not None and not single and out.suffix and not out.is_dir():
+        raise UsageError(f"{out} is a file, but there are {len(files)} images; name a folder")
+    folder = out or Path("labels")
+    names = [out if single and out else folder / _name(path) for path in files]
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            raise UsageError(
+                f"{files[names.index(name)]} and {files[number]} would both be labelled in {name}; "
+                "give them one by one, each with -o FILE"
+            )
+        if name.exists() and any(name.samefile(path) for path in files):
+            raise UsageError(f"{name} is the image itself; choose another -o")
+        if name.exists() and not overwrite:
+            raise UsageError(f"{name} exists; replace it with --overwrite, or choose another -o")
+    return names
+
+
+def _name(path: Path) -> str:
+    suffix = suffix_of(path)
+    return path.name if suffix in FORMATS else path.stem + ".png"
+
+
+class Labeller:
+    """A run ready to label files.
+
+    Args:
+        run: A run that labels pixels.
+        memory: What a tile's maps may take, in bytes or as ``"500MB"``.
+        device: Where it computes.
+        protocol: ``"single"``; or ``"turns"``, for which an image is read whole.
+
+    Raises:
+        UsageError: There is no such protocol.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        *,
+        memory: str = "1GB",
+        device: torch.device | None = None,
+        protocol: str = "single",
+    ) -> None:
+        if protocol not in VIEWS:
+            raise UsageError(f"protocol {protocol} does not fit masks: {', '.join(VIEWS)}")
+        self.run, self.spec, self.memory, self.protocol = run, run.tile_spec, memory, protocol
+        self.device = device or torch.device("cpu")
+        self.form = pixel_form(run.network().to(self.device), run.recipe.network)
+
+    def label(self, path: Path, out: Path, progress: Progress | None = None) -> Labelled:
+        """Label one file; after a kill at any time, the same call goes on where it was.
+
+        Args:
+            path: An image or a volume.
+            out: Where its labels go; the suffix names the format.
+            progress: Called after each tile.
+
+        Raises:
+            DataError: The file cannot be read, or does not fit the run.
+            UsageError: The network cannot be cut into tiles, or needs more memory.
+            RunError: The disk is full or cannot be written.
+        """
+        with open_volume(path) as source:
+            read, notes = self._reader(source)
+            count = np.zeros(len(self.run.classes), np.int64)
+
+            def finish(labels: NDArray[np.uint8]) -> None:
+                for slab in _slabs(labels.shape, 1):
+                    count[:] += np.bincount(labels[slab].ravel(), minlength=len(count))
+                write_volume(out, labels, like=source)
+
+            if self.protocol == "single":
+                plan = plan_tiles(self.form, source.shape, memory=self.memory)
+                predict_to_file(
+                    self.form, plan, read, out, finish,
+                    settings=self._settings(path), progress=progress,
+                )  # fmt: skip
+            else:
+                image = as_tensor(source.read()).to(self.device)
+                shares = probabilities(self.form, image, self.spec, protocol=self.protocol)
+                finish(labels_of(shares).cpu().numpy())
+        pixels = dict(zip(self.run.classes, count.tolist(), strict=True))
+        return Labelled(path, out, pixels, notes)
+
+    def plan(self, path: Path) -> str:
+        """Say what labelling a file will take, before it begins."""
+        with open_volume(path) as source:
+            return str(plan_tiles(self.form, source.shape, memory=self.memory))
+
+    def _settings(self, path: Path) -> dict[str, str | int]:
+        """Name what the labels depend on but for network and tiles."""
+        facts = path.stat()
+        return {
+            "image": str(path.absolute()),
+            "bytes": facts.st_size,
+            "changed": facts.st_mtime_ns,
+            "input": self.spec.model_dump_json(),
+        }
+
+    def _reader(self, source: Source) -> tuple[Callable[[Region], Tensor], tuple[str, ...]]:
+        """Give a way to read regions as the network takes them, and what there is to say."""
+        dtype = np.dtype(source.dtype).name
+        _, note = as_trained(torch.zeros(source.shape[0], 1), dtype, self.spec, str(source.path))
+        own = None
+        if self.spec.intensity == "image":
+            own = self._own_statistics(source)
+        notes = [note] if note else []
+        spacing, trained = source.spacing, self.spec.spacing
+        if spacing is not None and trained is not None:
+            axes = len(trained)
+            apart = [max(a, b) / min(a, b) for a, b in zip(spacing[-axes:], trained, strict=True)]
+            if max(apart) > SPACING_APART:
+                sizes = [" × ".join(f"{s:.3g}" for s in each) for each in (spacing, trained)]
+                notes.append(
+                    f"its pixels are {sizes[0]} mm, those of training {sizes[1]}: "
+                    "do not trust the labels before looking"
+                )
+
+        def read(region: Region) -> Tensor:
+            pixels = as_tensor(source.read(region))
+            values, _ = as_trained(pixels, dtype, self.spec, str(source.path))
+            return standardize(values, self.spec, own)
+
+        return read, tuple(notes)
+
+    def _own_statistics(self, source: Source) -> Statistics:
+        def pieces() -> Iterator[Tensor]:
+            for slab in _slabs(source.shape[1:], source.shape[0]):
+                piece = as_tensor(source.read(slab))
+                if not piece.is_floating_point() or bool(piece.isfinite().all()):
+                    yield piece
+                    continue
+                raise DataError(f"{source.path} holds values that are no numbers; repair the file")
+
+        return statistics(pieces())
+
+
+def _slabs(shape: Sequence[int], channels: int) -> Iterator[Region]:
+    """Cut an array along its first axis into parts of a bounded number of values."""
+    row = channels * int(np.prod(shape[1:]))
+    rows = max(1, SLAB_VALUES // row)
+    for first in range(0, shape[0], rows):
+        yield (slice(first, min(first + rows, shape[0])), *(slice(0, n) for n in shape[1:]))
