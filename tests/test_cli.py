@@ -104,7 +104,7 @@ def test_a_misspelt_option_is_answered_with_the_nearest(capsys):
         ("train lenet5 digits --time 3d", "recipe: time is '3d': unit 'd' is not one of s, min, h"),
         ("train lenet5 digits --device cuda:77", "device 'cuda:77' is not to be had here"),
         ("train --recipe absent.yaml", "recipe file absent.yaml cannot be read: "),
-        ("evaluate", "Missing argument 'RUN...'; see `striate evaluate --help`"),
+        ("evaluate", "Missing argument 'RUN'; see `striate evaluate --help`"),
         ("--no-such", "No such option: --no-such; see `striate --help`"),
     ],
 )
@@ -174,3 +174,16 @@ def test_ctrl_c_outside_training_is_one_line(capsys, tmp_path):
     timer.start()
     assert refused(capsys, 130, "train", "--recipe", str(waiting)) == "striate: interrupted\n"
     timer.join()
+
+
+@pytest.mark.parametrize("command", ["describe", "draw", "evaluate", "predict", "train"])
+def test_help_says_what_to_write_behind_an_option_not_its_type(capsys, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "80")
+    text = said(capsys, command, "--help")
+    options = [line for line in text.splitlines() if "--" in line and "--help" not in line]
+    assert len(options) >= 4
+    assert not [line for line in options if "<" in line]
+    usage = next(line for line in text.splitlines() if "Usage:" in line)
+    arguments = usage.partition("[OPTIONS]")[2]
+    assert arguments == arguments.upper()
+    assert max(map(len, text.splitlines())) <= 80

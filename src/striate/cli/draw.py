@@ -6,19 +6,23 @@ from typing import Annotated
 
 import typer
 
-from striate.cli.networks import NETWORK_HELP, Input, typed_network
+from striate.cli.networks import Input, NetworkArgument, typed_network
 from striate.errors import UsageError
 
 
 def draw(
-    network: Annotated[str, typer.Argument(help=NETWORK_HELP)],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Write FILE.svg.")],
+    network: NetworkArgument,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="Write FILE.svg.")],
     input_shape: Input = None,
     style: Annotated[
-        str | None, typer.Option("--style", help="blocks, graph or u; by default what fits.")
+        str | None,
+        typer.Option("--style", metavar="NAME", help="blocks, graph or u; by default what fits."),
     ] = None,
     theme: Annotated[
-        str, typer.Option("--theme", help="light, dark, or auto for what the reader prefers.")
+        str,
+        typer.Option(
+            "--theme", metavar="NAME", help="light, dark, or auto for what the reader prefers."
+        ),
     ] = "auto",
 ) -> None:
     """Draw a network as the papers draw theirs: blocks of maps, a graph of layers, a U."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from striate.cli.networks import NETWORK_HELP, Input, typed_network
+from striate.cli.networks import Input, NetworkArgument, typed_network
 from striate.cli.options import Json, print_rich, print_table
 from striate.datasets import DATASETS
 from striate.errors import UsageError
@@ -79,14 +79,14 @@ def datasets(as_json: Json = False) -> None:
 
 
 def describe(
-    network: Annotated[str, typer.Argument(help=NETWORK_HELP)],
+    network: NetworkArgument,
     input_shape: Input = None,
     as_json: Json = False,
     as_markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print a Markdown table of every layer.")
+        bool, typer.Option("--markdown", metavar="", help="Print a Markdown table of every layer.")
     ] = False,
     unfolded: Annotated[
-        bool, typer.Option("--all", help="Show every block, those alike too.")
+        bool, typer.Option("--all", metavar="", help="Show every block, those alike too.")
     ] = False,
     sizes: Annotated[
         int | None,

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 NETWORK_HELP = "Name of a network, a run folder, or your own as package.module:factory."
 
+NetworkArgument = Annotated[str, typer.Argument(metavar="NETWORK", help=NETWORK_HELP)]
 Input = Annotated[
-    str | None, typer.Option("--input", help="Channels, then the sides, as 3x224x224.")
+    str | None,
+    typer.Option("--input", metavar="SHAPE", help="Channels, then the sides, as 3x224x224."),
 ]
 
 

@@ -6,13 +6,18 @@ from typing import Annotated, Any
 
 import typer
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+Json = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON for a program to read.")]
 DataDir = Annotated[
     Path | None,
-    typer.Option("--data-dir", help="Folder in which named data sets are looked for first."),
+    typer.Option(
+        "--data-dir", metavar="DIR", help="Folder in which named data sets are looked for first."
+    ),
 ]
 Device = Annotated[
-    str, typer.Option("--device", help="cpu, cuda, or auto for the GPU where there is one.")
+    str,
+    typer.Option(
+        "--device", metavar="NAME", help="cpu, cuda, or auto for the GPU where there is one."
+    ),
 ]
 Threads = Annotated[
     int | None,

@@ -15,15 +15,17 @@ from striate.errors import DataError, UsageError
 def evaluate(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", help="A run folder; several are an ensemble."),
+        typer.Argument(metavar="RUN", help="A run folder; several are an ensemble."),
     ],
     data: Annotated[
-        str | None, typer.Option("--data", help="Another set with the same classes.")
+        str | None,
+        typer.Option("--data", metavar="DATA", help="Another set with the same classes."),
     ] = None,
     protocol: Annotated[
         str | None,
         typer.Option(
             "--protocol",
+            metavar="NAME",
             help="Views whose answers are averaged, instead of the recipe's: single, ten-crop, "
             "dense, multi-scale, fifty-crop, 150-crop or 144-crop.",
         ),
@@ -93,15 +95,22 @@ def _figures(values: dict[str, Any]) -> tuple[str, ...]:
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
-    paths: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH", help="Image files, or folders of them.")
+    ],
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Write FILE.csv or FILE.json instead.")
+        Path | None,
+        typer.Option("-o", "--out", metavar="FILE", help="Write FILE.csv or FILE.json instead."),
     ] = None,
-    top: Annotated[int, typer.Option("--top", min=1, help="Classes named for each image.")] = 5,
+    top: Annotated[
+        int, typer.Option("--top", min=1, metavar="N", help="Classes named for each image.")
+    ] = 5,
     invert: Annotated[
         bool | None,
-        typer.Option("--invert/--no-invert", help="Swap dark and light; by default as needed."),
+        typer.Option(
+            "--invert/--no-invert", metavar="", help="Swap dark and light; by default as needed."
+        ),
     ] = None,
     device: Device = "auto",
     threads: Threads = None,

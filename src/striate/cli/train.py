@@ -180,37 +180,52 @@ def _train_signature() -> inspect.Signature:
     optional = inspect.Parameter.KEYWORD_ONLY
     panel_of = {name: panel for panel, names in PANELS.items() for name in names}
     arguments: list[tuple[str, Any, Any]] = [
-        ("network", Annotated[str | None, typer.Argument(help="Name of a network.")], None),
+        (
+            "network",
+            Annotated[str | None, typer.Argument(metavar="NETWORK", help="Name of a network.")],
+            None,
+        ),
         (
             "data",
-            Annotated[str | None, typer.Argument(help="Name of a data set, or a folder.")],
+            Annotated[
+                str | None, typer.Argument(metavar="DATA", help="Name of a data set, or a folder.")
+            ],
             None,
         ),
         (
             "out",
             Annotated[
                 Path | None,
-                typer.Option("--out", help="Run folder to make; runs/NETWORK-DATA by default."),
+                typer.Option(
+                    "--out", metavar="DIR", help="Run folder to make; runs/NETWORK-DATA by default."
+                ),
             ],
             None,
         ),
         (
             "recipe",
             Annotated[
-                str | None, typer.Option("--recipe", help="Name of a shipped recipe, or FILE.yaml.")
+                str | None,
+                typer.Option(
+                    "--recipe", metavar="NAME", help="Name of a shipped recipe, or FILE.yaml."
+                ),
             ],
             None,
         ),
         (
             "resume",
             Annotated[
-                Path | None, typer.Option("--resume", help="Go on with the run in this folder.")
+                Path | None,
+                typer.Option("--resume", metavar="RUN", help="Go on with the run in this folder."),
             ],
             None,
         ),
         (
             "overwrite",
-            Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in --out.")],
+            Annotated[
+                bool,
+                typer.Option("--overwrite", metavar="", help="Replace the run that is in --out."),
+            ],
             False,
         ),
         ("data_dir", DataDir, None),
