@@ -134,6 +134,26 @@ def _is_drawable() -> bool:
 
 
 @contextmanager
+def tile_bar(name: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Show how many tiles of an image are done, with the time left; else as ``image_bar``."""
+    if not _is_drawable():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn
+
+    with Progress(
+        *(TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()),
+        *(TextColumn("tiles"), TimeRemainingColumn(compact=True), TextColumn("left")),
+        console=Console(stderr=True),
+        transient=True,
+    ) as progress:
+        task = progress.add_task(name, total=None)
+        yield lambda done, whole: progress.update(task, completed=done, total=whole)
+
+
+@contextmanager
 def image_bar() -> Iterator[Callable[[int, int], None] | None]:
     """Show how many images are done; give what is to be called with these and all images.
 

@@ -3,13 +3,16 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 import striate
 from striate.cli.options import DataDir, Device, Json, Threads, print_rich, print_table
 from striate.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from striate.mask_prediction import Labelled
 
 
 def evaluate(
@@ -112,11 +115,36 @@ def predict(
             "--invert/--no-invert", metavar="", help="Swap dark and light; by default as needed."
         ),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Masks: replace labels that are there.")
+    ] = False,
+    memory: Annotated[
+        str, typer.Option("--memory", help="Masks: what a tile may take, as 500MB or 4GB.")
+    ] = "1GB",
+    protocol: Annotated[
+        str,
+        typer.Option(
+            "--protocol",
+            help="Masks: single, or turns: the mean of eight views, the image whole in memory.",
+        ),
+    ] = "single",
     device: Device = "auto",
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Classify image files of any size, depth and mode."""
+    """Classify image files of any size, depth and mode; or label the pixels of images and volumes.
+
+    Labels of pixels are written in the image's own format and geometry: to -o FILE, or under the
+    image's name into -o FOLDER. After a kill the same command goes on where it was.
+    """
+    opened = striate.Run(run)
+    if opened.task != "classification":
+        masks = MaskOptions(out, overwrite, memory, protocol, device, threads)
+        _label(opened, paths, masks, as_json=as_json)
+        return
+    for name, given in (("--overwrite", overwrite), ("--protocol", protocol != "single")):
+        if given:
+            raise UsageError(f"{name} is for runs that label pixels; {run} labels whole images")
     if out is not None and out.suffix not in (".csv", ".json"):
         raise UsageError(f"{out} is neither .csv nor .json; name the file so")
     if out is not None and not out.parent.is_dir():
@@ -129,7 +157,6 @@ def predict(
     from striate.prediction import as_csv, as_table, predict_files
     from striate.prediction import as_json as to_json
 
-    opened = striate.Run(run)
     files = image_files(paths)
     chosen = choose_device(device)
     with image_bar() as progress, computing_with(threads):
@@ -156,3 +183,63 @@ def predict(
         print(f"striate: {error}", file=sys.stderr)
     if errors:
         raise DataError(str(errors[-1]))
+
+
+class MaskOptions(NamedTuple):
+    """How pixels are to be labelled."""
+
+    out: Path | None
+    overwrite: bool
+    memory: str
+    protocol: str
+    device: str
+    threads: int | None
+
+
+def _label(run: "striate.Run", paths: list[Path], options: MaskOptions, *, as_json: bool) -> None:
+    """Label the pixels of files, one after the other; what fails is told at the end."""
+    from striate.devices import choose_device
+    from striate.devices import threads as computing_with
+    from striate.display import tile_bar
+    from striate.mask_prediction import Labeller, mask_files, outputs_for
+
+    files = mask_files(paths)
+    outs = outputs_for(files, options.out, overwrite=options.overwrite)
+    for folder in {out.parent for out in outs}:
+        folder.mkdir(parents=True, exist_ok=True)
+    labeller = Labeller(
+        run,
+        memory=options.memory,
+        device=choose_device(options.device),
+        protocol=options.protocol,
+    )
+    done, errors = [], []
+    with computing_with(options.threads):
+        for path, out in zip(files, outs, strict=True):
+            try:
+                print(f"{path}: {labeller.plan(path)}", file=sys.stderr)
+                with tile_bar(path.name) as progress:
+                    done.append(labeller.label(path, out, progress))
+            except DataError as error:
+                errors.append(error)
+                continue
+            for note in done[-1].notes:
+                print(f"{path}: {note}", file=sys.stderr)
+    if as_json:
+        print(json.dumps([_labelled(each) for each in done], indent=1))
+    else:
+        rows = [(str(each.path), str(each.out), _shares(each.pixels)) for each in done]
+        print_table(("image", "labels", "share of each class"), rows)
+    for error in errors[:-1]:
+        print(f"striate: {error}", file=sys.stderr)
+    if errors:
+        raise errors[-1]
+
+
+def _labelled(each: "Labelled") -> dict[str, Any]:
+    return {**each._asdict(), "path": str(each.path), "out": str(each.out)}
+
+
+def _shares(pixels: dict[str, int]) -> str:
+    whole = max(sum(pixels.values()), 1)
+    return ", ".join(f"{name} {100 * count / whole:.1f} %" for name, count in pixels.items())
