@@ -9,6 +9,7 @@ from striate.errors import UsageError
 from striate.mirroring import Read, Region, read_mirrored
 from striate.modes import evaluating
 from striate.tiling import Tile, TilePlan, plan_tiles
+from striate.tiling.checking import first_tensor
 
 Write = Callable[[Region, Tensor], None]  # pixels of the image, logits ``(K, *region)``
 Progress = Callable[[int, int], None]  # tiles done, of so many
@@ -151,13 +152,6 @@ def answer(network: nn.Module, plan: TilePlan, tile: Tile, read: Read) -> Tensor
     if stacked:
         logits = logits[:, None]
     return logits[(slice(None), *tile.inner)].to(device="cpu")
-
-
-def first_tensor(output: object) -> Tensor:
-    """Take the network's answer, the first of several."""
-    while not isinstance(output, Tensor):
-        output = next(iter(output.values() if isinstance(output, dict) else output))  # type: ignore[call-overload]
-    return output
 
 
 def _reader(image: Tensor) -> Read:

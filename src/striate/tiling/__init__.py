@@ -16,6 +16,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from striate.errors import UsageError
 from striate.mirroring import Region
+from striate.tiling.checking import check_tiles
 from striate.tiling.cutting import Cutting, Piece, amount, cut
 from striate.tiling.fitting import Axis, fit_axes
 
@@ -147,6 +148,9 @@ def plan_tiles(
     cutting = Cutting(network, channels, axes)
     lengths = cutting.whole if limit is None else cutting.within(limit)
     pieces = [cut(axis, length) for axis, length in zip(axes, lengths, strict=True)]
+    for place, pieces_along in enumerate(pieces):
+        if len(pieces_along) > 1:
+            check_tiles(network, channels, axes, place)
     pieces = [[_only(z) for z in range(count)] for count in slices] + pieces
     return TilePlan(
         shape=tuple(shape),
