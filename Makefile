@@ -34,7 +34,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 # The rivals that benchmarks and some tests compare with, in an environment of their own that also
 # sees the main one's packages: a torchvision that cannot load would break imports there.
-PEERS := torchvision==0.28.0 timm==1.0.31 torchinfo==1.8.0 fvcore ptflops==0.7.5
+PEERS := torchvision==0.28.0 timm==1.0.31 torchinfo==1.8.0 fvcore ptflops==0.7.5 monai==1.6.1
 NEEDED_BY_PEERS := iopath yacs tabulate termcolor huggingface_hub
 
 peers: .venv-peers/.installed
