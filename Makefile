@@ -34,7 +34,8 @@ $(STAMP): pyproject.toml constraints.txt
 
 # The rivals that benchmarks and some tests compare with, in an environment of their own that also
 # sees the main one's packages: a torchvision that cannot load would break imports there.
-PEERS := torchvision==0.28.0 timm==1.0.31 torchinfo==1.8.0 fvcore==0.1.5.post20221221 ptflops==0.7.5
+PEERS := torchvision==0.28.0 timm==1.0.31 torchinfo==1.8.0 fvcore==0.1.5.post20221221 ptflops==0.7.5 \
+    monai==1.6.1
 NEEDED_BY_PEERS := iopath==0.1.10 yacs==0.1.8 tabulate==0.10.0 termcolor==3.3.0 \
     huggingface_hub==2.4.0 portalocker==4.4.2 tqdm==4.70.1 hf-xet==1.8.0 httpx2==2.16.2 \
     httpcore2==2.16.2 anyio==4.16.0 h11==0.16.0 idna==3.20 truststore==0.10.5 click==8.5.1

@@ -194,6 +194,45 @@ def test_the_shipped_networks_in_strips_equal_the_whole_image(name, options, sha
     assert difference(network, torch.randn(shape), step) <= 1e-5
 
 
+@pytest.mark.parametrize("step", [1, 2, 7])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "more", "dilation"),
+    [
+        *((2, 2, 0, 0, 1), (3, 2, 1, 1, 1), (1, 3, 0, 2, 1), (2, 3, 0, 2, 1)),
+        *((2, 1, 1, 2, 3), (4, 3, 2, 1, 2)),
+    ],
+)
+def test_transposed_convolutions_give_their_last_rows_too(
+    kernel, stride, padding, more, dilation, step
+):
+    torch.manual_seed(kernel)
+    numbers = (kernel, stride, padding, more)
+    network = nn.ConvTranspose2d(2, 3, *numbers, dilation=dilation)
+    assert difference(network, torch.randn(2, 9, 7), step) <= 1e-5
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(4, 6, 3, bias=False, groups=2),
+        nn.Conv2d(4, 6, 3),
+        nn.ConvTranspose2d(4, 6, 3),
+        nn.ConvTranspose2d(4, 6, 3, groups=2, bias=False),
+    ],
+    ids=repr,
+)
+def test_normalization_goes_into_the_weights_before_it(layer, affine):
+    torch.manual_seed(1)
+    norm = nn.BatchNorm2d(6, affine=affine)
+    if affine:
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
+    network, image = with_statistics(nn.Sequential(layer, norm)), torch.randn(4, 9, 7)
+    assert len(fused(*recording.record(network, image.shape))) == 2
+    assert difference(network, image, 3) <= 1e-5
+
+
 def test_the_answer_of_a_network_that_is_one_crop_is_the_crop():
     class Crop(nn.Module):
         def forward(self, x):

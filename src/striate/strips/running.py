@@ -10,7 +10,7 @@ from striate.strips.maps import ROW_AXIS, Follower, Map, Reading
 from striate.strips.scheduling import Schedule, is_block, memory_needed
 
 Read = Callable[[int, int], Tensor]
-Write = Callable[[int, int, Tensor], None]
+Write = Callable[[int, int, Tensor], object]
 
 
 class Block:
