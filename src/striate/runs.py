@@ -9,7 +9,8 @@
     curves.svg          the progress, drawn
     state/              what a resumed run needs: two generations, each named by its checksum
     README.md           the model card
-    evaluation.json, confusion.svg, mistakes.html, result.png    written by an evaluation
+    evaluation.json, confusion.svg, mistakes.html, result.png    written by an evaluation;
+                        of a run that labels pixels without mistakes.html
     stopped.json        why training stopped before its end, if it did
 
 The folder appears by one rename, with a first state inside. ``state/`` holds everything;
@@ -228,24 +229,25 @@ class Run:
         evaluation: Mapping[str, Any],
         *,
         confusion: str,
-        mistakes: str,
         picture: bytes,
+        mistakes: str | None = None,
         other: str = "",
     ) -> None:
-        """Keep an evaluation: figures, confusion matrix (SVG), mistakes (HTML), picture (PNG).
+        """Keep an evaluation: figures, confusion matrix (SVG), picture (PNG), mistakes (HTML).
 
         Args:
             evaluation: What evaluation.json is to hold.
             confusion: The matrix as SVG.
-            mistakes: The page.
             picture: The result as PNG.
+            mistakes: The page; a run that labels pixels has none.
             other: What sets it apart from the run's own evaluation: another data set,
                 another protocol, an ensemble; the files then carry it, as in
                 evaluation-usps.json, and the model card stays as it is.
         """
         end = f"-{other}" if other else ""
         write_file(self.path / f"confusion{end}.svg", confusion)
-        write_file(self.path / f"mistakes{end}.html", mistakes)
+        if mistakes is not None:
+            write_file(self.path / f"mistakes{end}.html", mistakes)
         write_file(self.path / f"result{end}.png", picture)
         write_file(self.path / f"evaluation{end}.json", json.dumps(evaluation, indent=1) + "\n")
         if other:
