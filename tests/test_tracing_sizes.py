@@ -33,7 +33,7 @@ def test_a_small_u_net_accepts_what_runs():
 
 def test_a_network_that_cannot_be_traced_at_all_is_refused_and_has_not_no_sizes():
     layer = Calling(lambda x: x if float(x.sum()) > 0 else -x)
-    with pytest.raises(UsageError, match="needs the values of a map"):
+    with pytest.raises(UsageError, match="needs the values of a map, but only shapes"):
         legal_sizes(layer, (3, 9, 9), most=12)
     with pytest.raises(UsageError, match=r"not a str"):
         legal_sizes("lenet5", (1, 32, 32), most=12)

@@ -220,8 +220,8 @@ def _label(run: "striate.Run", paths: list[Path], options: MaskOptions, *, as_js
                 print(f"{path}: {labeller.plan(path)}", file=sys.stderr)
                 with tile_bar(path.name) as progress:
                     done.append(labeller.label(path, out, progress))
-            except DataError as error:
-                errors.append(error)
+            except DataError as reason:
+                errors.append(reason)
                 continue
             for note in done[-1].notes:
                 print(f"{path}: {note}", file=sys.stderr)
