@@ -57,6 +57,9 @@ RECIPES: dict[str, str] = {
     },
     "scherer_mnist-online": "scherer2010",
     "allcnn_c-cifar10-augmented": "allcnn",
+    "unet-isbi": "unet",
+    "vnet-hippocampus": "vnet",
+    "n4-isbi": "ciresan2012",
 }
 
 
