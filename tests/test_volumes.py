@@ -11,11 +11,10 @@ from PIL import Image
 
 from striate.errors import DataError, RunError, UsageError
 from striate.images import read_image
-from striate.volumes import FORMATS, is_volume, open_volume, suffix_of, write_volume
+from striate.volumes import FORMATS, WRITABLE, is_volume, open_volume, suffix_of, write_volume
 
 RNG = np.random.default_rng(5)
 LABELS = RNG.integers(0, 4, (5, 23, 37)).astype("uint8")
-FLAT = [".png", ".npy"]
 
 
 @pytest.mark.parametrize(("mode", "name"), [("L", "a.png"), ("RGB", "a.bmp"), ("RGBA", "a.webp")])
@@ -86,7 +85,7 @@ class Dying:
         return np.broadcast_to(np.uint8(3), self.shape)[index]
 
 
-@pytest.fixture(params=[suffix for suffix in FORMATS if suffix not in FLAT])
+@pytest.fixture(params=[suffix for suffix in WRITABLE if suffix != ".png"])
 def suffix(request):
     return request.param
 

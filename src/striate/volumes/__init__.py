@@ -12,18 +12,18 @@ import numpy as np
 
 from striate.errors import DataError, UsageError
 from striate.files import replacing
-from striate.images import SUFFIXES as PICTURES
 from striate.images import require
 from striate.volumes.sources import Geometry, Source, damaged
 
 __all__ = [
-    "FORMATS", "Geometry", "Source", "is_volume", "open_volume", "suffix_of", "write_volume",
+    "FORMATS", "WRITABLE", "Geometry", "Source", "is_volume", "open_volume", "suffix_of",
+    "write_volume",
 ]  # fmt: skip
 
 Reader = Callable[[Path], Source]
 Writer = Callable[[Path, Any, bool, Geometry], None]
 
-# Which suffixes can be written, and each suffix's format in words.
+# Each suffix and its format in words; pictures have those of ``images`` besides.
 FORMATS = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
@@ -31,7 +31,16 @@ FORMATS = {
     ".ome.tiff": "OME-TIFF",
     ".nii": "NIfTI",
     ".nii.gz": "NIfTI",
+    ".mha": "MetaImage",
+    ".mhd": "MetaImage",
+    ".nrrd": "NRRD",
+    ".nhdr": "NRRD",
+    ".zarr": "OME-Zarr",
+    ".npz": "NPZ",
+    ".npy": "NPY",
+    ".dcm": "DICOM",
 }
+WRITABLE = (*(suffix for suffix in FORMATS if suffix not in (".mhd", ".nhdr", ".dcm")), ".png")
 LABEL_TYPES = ("uint8", "uint16", "float32")
 
 
@@ -62,12 +71,13 @@ def open_volume(path: Path) -> Source:
     """
     suffix = suffix_of(path)
     require(path)
+    reader = _reader(path, suffix)
     try:
-        return _reader(path, suffix)(path)
+        return reader(path)
     except (DataError, MemoryError):
         raise
     except Exception as error:  # decoders raise whatever a damaged file makes them stumble over
-        raise damaged(path, FORMATS.get(suffix, suffix), error) from error
+        raise damaged(path, FORMATS.get(suffix, "DICOM"), error) from error
 
 
 def write_volume(
@@ -78,7 +88,7 @@ def write_volume(
     The file is written beside its place, synced and renamed.
 
     Args:
-        path: Where to write; its suffix names the format, a key of ``FORMATS``.
+        path: Where to write; its suffix is one of ``WRITABLE``.
         labels: ``(*spatial)``, or ``(C, *spatial)``; uint8, uint16 or float32. Anything with
             a shape, a dtype and numpy's slicing, for example a memory map. Without ``like``,
             three axes are depth, height and width, and four begin with the channels.
@@ -93,9 +103,9 @@ def write_volume(
         RunError: The disk is full or the folder cannot be written.
     """
     suffix = suffix_of(path)
-    if suffix not in FORMATS:
+    if suffix not in WRITABLE:
         raise UsageError(
-            f"cannot write {path}: no format has the suffix {suffix!r}; known: {' '.join(FORMATS)}"
+            f"cannot write {path}: no format has the suffix {suffix!r}; known: {' '.join(WRITABLE)}"
         )
     dtype = np.dtype(labels.dtype)
     if dtype.name not in LABEL_TYPES:
@@ -137,29 +147,50 @@ def suffix_of(path: Path) -> str:
 def is_volume(path: Path) -> bool:
     """Tell whether a path's format can hold volumes: all but those of pictures; TIFF can.
 
+    Files are told by their suffix, folders by what is in them: a Zarr or DICOM.
+
     Example:
         >>> is_volume(Path("scan.nii.gz")), is_volume(Path("photo.jpg"))
         (True, False)
     """
-    suffix = suffix_of(path)
-    return suffix in FORMATS and PICTURES.get(suffix, "TIFF") == "TIFF"
+    if path.is_dir():
+        from striate.volumes.dicom import is_dicom
+        from striate.volumes.ome_zarr import is_zarr
+
+        return is_zarr(path) or is_dicom(path)
+    return suffix_of(path) in FORMATS
 
 
 def _reader(path: Path, suffix: str) -> Reader:
-    if suffix in (".nii", ".nii.gz"):
-        from striate.volumes.nifti import open_nifti
+    from striate.volumes import arrays, dicom, itk, nifti, ome_zarr, pictures, tiff
 
-        return open_nifti
-    from striate.volumes.tiff import open_picture, open_tiff
-
-    return open_tiff if "TIFF" in FORMATS.get(suffix, "") else open_picture
+    if path.is_dir():
+        return ome_zarr.open_zarr if ome_zarr.is_zarr(path) else dicom.open_dicom
+    if FORMATS.get(suffix) in ("OME-Zarr", "DICOM") or (not suffix and dicom.is_dicom(path)):
+        return dicom.open_dicom
+    readers: dict[str, Reader] = {
+        "TIFF": tiff.open_tiff,
+        "OME-TIFF": tiff.open_tiff,
+        "NIfTI": nifti.open_nifti,
+        "MetaImage": itk.open_itk,
+        "NRRD": itk.open_itk,
+        "NPZ": arrays.open_npz,
+        "NPY": arrays.open_npy,
+    }
+    return readers.get(FORMATS.get(suffix, ""), pictures.open_picture)
 
 
 def _writer(suffix: str) -> Writer:
-    if suffix in (".nii", ".nii.gz"):
-        from striate.volumes.nifti import write_nifti
+    from striate.volumes import arrays, itk_writing, nifti, ome_zarr, pictures, tiff_writing
 
-        return write_nifti
-    from striate.volumes.tiff_writing import write_tiff
-
-    return write_tiff
+    writers: dict[str, Writer] = {
+        "TIFF": tiff_writing.write_tiff,
+        "OME-TIFF": tiff_writing.write_tiff,
+        "NIfTI": nifti.write_nifti,
+        "MetaImage": itk_writing.write_mha,
+        "NRRD": itk_writing.write_nrrd,
+        "OME-Zarr": ome_zarr.write_zarr,
+        "NPZ": arrays.write_npz,
+        "NPY": arrays.write_npy,
+    }
+    return writers.get(FORMATS.get(suffix, ""), pictures.write_png)

@@ -1,8 +1,6 @@
 """NIfTI-1 and NIfTI-2, plain and gzipped."""
 
 import gzip
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from striate.volumes.sources import (
     Source,
     check_dtype,
     extra,
+    mapped_copy,
     slabs,
 )
 
@@ -100,11 +99,8 @@ def _mapped(path: Path, dtype: np.dtype[Any], offset: int, shape: tuple[int, ...
     """Map the voxels, unpacked into a file without a name that goes with the mapping."""
     if path.suffix.lower() != ".gz":
         return np.memmap(path, dtype, "r", offset, shape)
-    with tempfile.TemporaryFile() as file:
-        with gzip.open(path) as packed:
-            shutil.copyfileobj(packed, file, 2**20)
-        file.flush()
-        return np.memmap(file, dtype, "r", offset, shape)
+    with gzip.open(path) as packed:
+        return mapped_copy(packed, dtype, shape, offset)
 
 
 def write_nifti(path: Path, labels: Any, channels: bool, geometry: Geometry) -> None:

@@ -1,6 +1,8 @@
 """An opened image or volume: what is known before a voxel is decoded, and reading of regions."""
 
 import importlib
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -211,6 +213,16 @@ def arrange(path: Path, axes: str, shape: tuple[int, ...]) -> tuple[Arrangement,
         notes = (f"axis {axes[depths[0]]} of {shape[depths[0]]} read as depth",)
     spatial = (*depths, axes.index("Y"), axes.index("X"))
     return Arrangement(len(axes), channels[0] if channels else None, spatial), notes
+
+
+def mapped_copy(
+    stream: Any, dtype: np.dtype[Any], shape: tuple[int, ...], offset: int = 0
+) -> np.ndarray:
+    """Copy a stream to a file without a name and map it; the file goes with the mapping."""
+    with tempfile.TemporaryFile() as file:
+        shutil.copyfileobj(stream, file, 2**20)
+        file.flush()
+        return np.memmap(file, dtype, "r", offset, shape)
 
 
 def slabs(labels: Any, limit: int = SLAB) -> Iterator[np.ndarray]:

@@ -9,8 +9,8 @@ import numpy as np
 import tifffile
 
 from striate.errors import DataError
-from striate.images import read_image
 from striate.images.decoding import ORIENTATION, quiet
+from striate.volumes.pictures import open_picture
 from striate.volumes.sources import (
     METERS,
     Geometry,
@@ -103,19 +103,6 @@ def _check_chain(tiff: Any) -> None:
         file.seek(offset)
         entries = struct.unpack(form.tagnoformat, file.read(form.tagnosize))[0]
         file.seek(offset + form.tagnosize + entries * form.tagsize)
-
-
-def open_picture(path: Path, geometry: Geometry | None = None) -> Source:
-    """Open a 2-D image of any format of ``images``; it is decoded here."""
-    image = read_image(path)
-    pixels = np.moveaxis(image.pixels, 2, 0)
-
-    def read(region: Region) -> np.ndarray:
-        return pixels[(slice(None), *region)]
-
-    return Source(
-        path, "picture", pixels.shape, pixels.dtype, read, geometry or Geometry(), image.notes
-    )
 
 
 def _mapped(path: Path, tiff: Any, series: Any) -> np.ndarray:
