@@ -76,6 +76,7 @@ TESTED_BY = {
     "tracing/tensors": ["test_tracing_tensors"],
     "tracing/values": ["test_tracing_values"],
     "tracing/windows": ["test_tracing_windows"],
+    "evaluation": ["test_evaluation", "test_ensembles"],
     "weights": ["test_weights", "test_weights_in_training"],
 }
 # Tests of more than one file.
