@@ -119,6 +119,7 @@ TESTED_BY = {
     "volumes/tiff": ["test_volumes_tiff"],
     "volumes/tiff_pages": ["test_volumes_tiff"],
     "volumes/tiff_writing": ["test_volumes_tiff"],
+    "evaluation": ["test_evaluation", "test_ensembles"],
     "weights": ["test_weights", "test_weights_in_training"],
 }
 # Tests of more than one file.

@@ -73,7 +73,8 @@ def test_evaluate_prints_the_figures_of_its_report(capsys, reader):
         values = report["per_class"][name]
         assert (int(examples), int(correct)) == (values["examples"], values["correct"])
         assert f"{100 * values['recall']:.1f} %" in row
-    assert printed.err == f"see mistakes, confusion, result and evaluation in {reader}\n"
+    files = "confusion.svg, mistakes.html, result.png and evaluation.json"
+    assert printed.err == f"see {files} in {reader}\n"
 
 
 def test_several_runs_are_an_ensemble_and_a_protocol_is_named(capsys, run, bars, tmp_path):
@@ -82,10 +83,17 @@ def test_several_runs_are_an_ensemble_and_a_protocol_is_named(capsys, run, bars,
     said(capsys, "train", "lecun1990", bars, *window, "--out", other)
     report = json.loads(said(capsys, "evaluate", run, other, "--json"))
     assert [member["run"] for member in report["ensemble"]] == [run, other]
+    assert report["network"] == "lecun1990"
     lines = said(capsys, "evaluate", run, other).splitlines()
+    assert lines[0].startswith(f"ensemble of 2 runs on {bars}: ")
     error = f"error {100 * report['error_rate']:.2f} %"
     assert lines[1] == f"{error}, ensemble of lecun1990 (single), lecun1990 (single)"
-    lines = said(capsys, "evaluate", other, "--protocol", "ten-crop").splitlines()
+    assert run_command(["evaluate", other, "--protocol", "ten-crop"]) == 0
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
+    *names, last = json.loads((Path(other) / "evaluation-ten-crop.json").read_text())["files"]
+    assert printed.err == f"see {', '.join(names)} and {last} in {other}\n"
+    assert all((Path(other) / name).is_file() and "ten-crop" in name for name in (*names, last))
     report = json.loads((Path(other) / "evaluation-ten-crop.json").read_text())
     assert lines[1] == f"error {100 * report['error_rate']:.2f} %, protocol ten-crop"
     line = refused(capsys, 2, "evaluate", run, "--protocol", "ten-crop")

@@ -23,8 +23,6 @@ from striate.datasets.idx import write_idx
 from striate.display import Silent
 from striate.errors import DataError, Interrupted, RunError, UsageError
 from striate.evaluation import evaluate
-from striate.preparation import normalize, to_unit
-from striate.protocols import views
 from striate.recipes import Recipe
 from striate.runs import Run
 from striate.training import train
@@ -311,88 +309,3 @@ def test_the_classes_of_a_cifar_folder_are_its_own(tmp_path, bars_run, color_set
         assert (levels == records[place, 1:].view(3, 32, 32).permute(1, 2, 0).numpy()).all()
     with pytest.raises(DataError, match="has the classes airplane, automobile"):
         evaluate(bars_run, str(color_set))
-
-
-def probabilities(run: Run, protocol: str) -> np.ndarray:
-    """The second way: every test image by itself, its views one by one."""
-    part = datasets.load(run.recipe.data, parts=("test",)).parts["test"]
-    network, answers = run.network(), []
-    with torch.inference_mode():
-        for image in to_unit(part.images, (0, 255)):
-            shown = views(image[None], protocol, run.recipe, run.spec)
-            logits = torch.cat([network(normalize(view, run.spec)) for view in shown])
-            answers.append(logits.softmax(dim=1).mean(dim=0))
-    return torch.stack(answers).numpy()
-
-
-@pytest.fixture
-def windowed_runs(small_set, tmp_path):
-    """Two runs of small windows, barely trained, so that views and networks disagree."""
-    recipe = Recipe(
-        network="lecun1990", data=str(small_set), epochs=1, batch_size=9, crop="random",
-        image_size=36, protocol="ten-crop", learning_rate=0.003,
-    )  # fmt: skip
-    return [train(recipe.replace(seed=seed), tmp_path / f"run{seed}") for seed in (1, 2)]
-
-
-def test_a_run_is_measured_by_its_own_protocol_and_by_others(windowed_runs, part):
-    run = windowed_runs[0]
-    targets = part.targets[:12]
-    confusions = {}
-    for protocol, name in (
-        (None, "evaluation.json"),
-        ("ten-crop", "evaluation.json"),
-        ("single", "evaluation-single.json"),
-        ("fifty-crop", "evaluation-fifty-crop.json"),
-    ):
-        said = evaluate(run, protocol=protocol)
-        assert said == json.loads((run.path / name).read_text())
-        assert said["protocol"] == (protocol or "ten-crop")
-        predictions = probabilities(run, said["protocol"]).argmax(axis=1)
-        expected = metrics.confusion_matrix(targets, predictions, labels=[0, 1, 2])
-        assert said["confusion"] == expected.tolist()
-        confusions[said["protocol"]] = said["confusion"]
-    assert "(test, protocol ten-crop): " in (run.path / "README.md").read_text()
-    assert names(run.path) >= {"mistakes-single.html", "result-fifty-crop.png"}
-
-
-def test_an_ensemble_averages_the_probabilities_of_its_runs(windowed_runs, part):
-    first, second = windowed_runs
-    evaluate(first)
-    own, card = first.evaluation(), (first.path / "README.md").read_text()
-    seen = []
-    said = evaluate(windowed_runs, progress=lambda *counts: seen.append(counts))
-    mean = (probabilities(first, "ten-crop") + probabilities(second, "ten-crop")) / 2
-    expected = metrics.confusion_matrix(part.targets[:12], mean.argmax(axis=1), labels=[0, 1, 2])
-    assert said["confusion"] == expected.tolist()
-    assert [member["run"] for member in said["ensemble"]] == [str(first.path), str(second.path)]
-    assert seen == [(12, 24), (24, 24)]
-    assert said == json.loads((first.path / "evaluation-ensemble.json").read_text())
-    assert (first.evaluation(), (first.path / "README.md").read_text()) == (own, card)
-    assert not [name for name in names(second.path) if name.startswith("evaluation")]
-    page = (first.path / "mistakes-ensemble.html").read_text()
-    wrong = sorted(np.flatnonzero(mean.argmax(axis=1) != part.targets[:12].numpy()))
-    assert sorted(int(number) for number in re.findall(r"test image (\d+)", page)) == wrong
-    both = evaluate(windowed_runs, protocol="single")
-    assert both == json.loads((first.path / "evaluation-single-ensemble.json").read_text())
-
-
-def test_runs_of_different_preparation_form_an_ensemble(windowed_runs, bars_run):
-    assert evaluate([windowed_runs[0], bars_run])["examples"] == 12
-    told = evaluate([bars_run, windowed_runs[0]])
-    assert [member["protocol"] for member in told["ensemble"]] == ["single", "ten-crop"]
-
-
-def test_the_same_run_twice_is_no_ensemble(bars_run):
-    with pytest.raises(UsageError, match="a run is named twice; an ensemble needs different runs"):
-        evaluate([bars_run, Run(bars_run.path / "." / "state" / "..")])
-
-
-def test_an_ensemble_with_other_classes_or_protocols_is_refused(
-    windowed_runs, bars_run, digits_run
-):
-    with pytest.raises(DataError, match=r"bars has the classes 0, 1, 2, the run 0, 1, .*9"):
-        evaluate([bars_run, digits_run])
-    with pytest.raises(UsageError, match="ten-crop takes windows of larger images, but lecun1990"):
-        evaluate([windowed_runs[0], bars_run], protocol="ten-crop")
-    assert "evaluation.json" not in names(windowed_runs[0].path)

@@ -14,11 +14,13 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from conftest import real_data
+from striate import prediction
 from striate.errors import DataError, RunError
 from striate.images import DecodedImage
 from striate.prediction import (
     NO_FIGURE,
     Prediction,
+    Reader,
     adapt,
     as_csv,
     as_json,
@@ -249,22 +251,25 @@ def paths(tmp_path):
     return files
 
 
-def test_files_are_classified_as_by_hand_and_bad_ones_reported(network, paths, tmp_path):
+def test_files_are_classified_as_by_hand_and_bad_ones_reported(
+    network, paths, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(prediction, "BATCH_SIZE", 3)
     network[2].eval()  # a part may be in another mode than the whole
     modes = [module.training for module in network.modules()]
     (tmp_path / "bad.png").write_bytes(b"not an image")
     seen = []
     found, errors = predict_files(
-        network, PHOTO, CLASSES, [*paths[:3], tmp_path / "bad.png", *paths[3:]],
-        top=3, batch_size=3, progress=lambda done, all_: seen.append((done, all_)),
+        Reader(network, PHOTO, CLASSES), [*paths[:3], tmp_path / "bad.png", *paths[3:]],
+        top=3, progress=lambda done, all_: seen.append((done, all_)),
     )  # fmt: skip
     assert [module.training for module in network.modules()] == modes
     assert seen == [(3, 8), (6, 8), (8, 8)]
-    assert [prediction.path for prediction in found] == [str(path) for path in paths]
+    assert [answer.path for answer in found] == [str(path) for path in paths]
     assert [type(error) for error in errors] == [DataError]
     assert "bad.png holds text" in str(errors[0])
     network.eval()
-    for path, prediction in zip(paths, found, strict=True):
+    for path, answer in zip(paths, found, strict=True):
         pixels = torch.tensor(np.array(Image.open(path)) / np.float32(255)).permute(2, 0, 1)
         image = adapt(DecodedImage(np.array(Image.open(path)), 255, ()), PHOTO)[0]
         inner = (round(pixels.shape[1] * 40 / 33), 40)
@@ -273,27 +278,28 @@ def test_files_are_classified_as_by_hand_and_bad_ones_reported(network, paths, t
         scores = network(normalize(fit(image, PHOTO), PHOTO))[0].detach()
         shares = torch.exp(scores) / torch.exp(scores).sum()
         best = sorted(zip(CLASSES, shares.tolist(), strict=True), key=lambda pair: -pair[1])[:3]
-        assert [label for label, _ in prediction.top] == [label for label, _ in best]
-        assert [share for _, share in prediction.top] == pytest.approx([s for _, s in best])
-        assert (prediction.label, prediction.probability) == prediction.top[0]
-        assert prediction.notes[-1].endswith("40×30, padded")
+        assert [label for label, _ in answer.top] == [label for label, _ in best]
+        assert [share for _, share in answer.top] == pytest.approx([s for _, s in best])
+        assert (answer.label, answer.probability) == answer.top[0]
+        assert answer.notes[-1].endswith("40×30, padded")
 
 
 @pytest.mark.parametrize("spec", [PHOTO, WINDOW])
 def test_batches_do_not_change_the_answers_and_the_mode_returns_after_a_failure(
-    network, paths, spec
+    network, paths, spec, monkeypatch
 ):
-    one, _ = predict_files(network, spec, CLASSES, paths, batch_size=1)
-    all_, _ = predict_files(network, spec, CLASSES, paths, batch_size=64)
+    all_, _ = predict_files(Reader(network, spec, CLASSES), paths)
+    monkeypatch.setattr(prediction, "BATCH_SIZE", 1)
+    one, _ = predict_files(Reader(network, spec, CLASSES), paths)
     assert [p.label for p in one] == [p.label for p in all_]
     for single, together in zip(one, all_, strict=True):
         assert single.probability == pytest.approx(together.probability, rel=1e-5)
         assert len(together.top) == 4  # five were asked for
     with pytest.raises(RunError, match=r"scores of shape \(4,\) for 3 classes; use it with"):
-        predict_files(network, PHOTO, CLASSES[:3], paths)
+        predict_files(Reader(network, PHOTO, CLASSES[:3]), paths)
     nn.init.constant_(network[-1].bias, float("nan"))
     with pytest.raises(RunError, match="scores are not finite"):
-        predict_files(network, PHOTO, CLASSES, paths)
+        predict_files(Reader(network, PHOTO, CLASSES), paths)
     assert network.training
 
 
@@ -301,7 +307,7 @@ def test_a_file_of_other_channels_is_reported_by_name(network, tmp_path):
     path = tmp_path / "two.png"
     Image.fromarray(np.zeros((5, 6, 2), np.uint8), "LA").save(path)
     five = PHOTO.model_copy(update={"channels": 5})
-    found, errors = predict_files(network, five, CLASSES, [path])
+    found, errors = predict_files(Reader(network, five, CLASSES), [path])
     assert found == []
     assert str(errors[0]).startswith(f"{path}: the image has 1 channels, the network reads 5")
 
@@ -316,16 +322,16 @@ def some(count: int) -> list[Prediction]:
 
 def test_json_and_csv_give_every_number_back():
     predictions = some(5)
-    for row, prediction in zip(json.loads(as_json(predictions)), predictions, strict=True):
+    for row, answer in zip(json.loads(as_json(predictions)), predictions, strict=True):
         assert list(row) == ["path", "label", "probability", "top", "notes"]
         top = tuple((entry["label"], entry["probability"]) for entry in row["top"])
-        assert Prediction(*list(row.values())[:3], top, tuple(row["notes"])) == prediction
+        assert Prediction(*list(row.values())[:3], top, tuple(row["notes"])) == answer
     rows = list(csv.DictReader(io.StringIO(as_csv(predictions))))
-    for row, prediction in zip(rows, predictions, strict=True):
+    for row, answer in zip(rows, predictions, strict=True):
         assert list(row) == ["path", "label", "probability", "label_2", "probability_2", "notes"]
         pairs = ((row["label"], row["probability"]), (row["label_2"], row["probability_2"]))
-        assert tuple((label, float(share)) for label, share in pairs) == prediction.top
-        assert (row["path"], row["notes"]) == (prediction.path, "cut; grey")
+        assert tuple((label, float(share)) for label, share in pairs) == answer.top
+        assert (row["path"], row["notes"]) == (answer.path, "cut; grey")
     assert json.loads(as_json([])) == []
     assert as_csv([]) == "path,label,probability,notes\n"
 

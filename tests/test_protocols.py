@@ -229,12 +229,11 @@ def pooled():
 @pytest.mark.parametrize("kind", ["probabilities", "scores"])
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_scores_are_the_average_over_the_views_one_by_one(pooled, protocol, kind):
-    recipe = SMALL_RECIPE.replace(view_average=kind)
+    recipe = SMALL_RECIPE.replace(view_average=kind, protocol=protocol)
     stored = torch.randint(256, (7, 2, 20, 26), dtype=torch.uint8)
     done = []
     scores = averaged_scores(
         *(pooled, stored, (0, 255), SMALL, recipe),
-        protocol=protocol,
         progress=lambda *counts: done.append(counts),
     )
     assert scores.shape == (7, 4)
@@ -282,10 +281,10 @@ class Windowed(nn.Module):
 def test_dense_scores_are_the_mean_over_all_windows_and_over_the_mirror_image():
     torch.manual_seed(9)
     network = Windowed()
-    recipe = SMALL_RECIPE.replace(view_average="scores")
+    recipe = SMALL_RECIPE.replace(view_average="scores", protocol="dense")
     stored = torch.randint(256, (3, 2, 10, 13), dtype=torch.uint8)
     check_protocol("dense", network, recipe, SMALL)
-    scores = averaged_scores(network, stored, (0, 255), SMALL, recipe, protocol="dense")
+    scores = averaged_scores(network, stored, (0, 255), SMALL, recipe)
     images = normalize(to_unit(stored, (0, 255)), SMALL)
     answers = [
         network(way[:, :, top : top + 8, left : left + 8])

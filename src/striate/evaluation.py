@@ -1,5 +1,7 @@
 """A run and labelled images it has not seen → figures and reports in the run folder."""
 
+import hashlib
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +21,7 @@ from striate.mistakes import Mistake, mistakes_page
 from striate.pictures import confusion_matrix, result_picture
 from striate.preparation import to_unit
 from striate.protocols import Progress, average, averaged_scores, check_protocol
-from striate.runs import Run
+from striate.runs import Run, evaluation_files
 
 # The page shows at most this many mistakes, the costliest.
 MOST_MISTAKES = 100
@@ -39,7 +41,8 @@ def evaluate(
     Writes evaluation.json, confusion.svg, mistakes.html and result.png, and the accuracy into
     the model card. For another set or protocol than the run's own, and for an ensemble, the
     files carry that in their names, as in evaluation-usps.json, evaluation-ten-crop.json and
-    evaluation-ensemble.json, and the card stays as it is.
+    evaluation-ensemble-3f81c2d0.json (eight digits for the other runs' folders), and the card
+    stays as it is.
 
     Args:
         run: The run; its best weights are used. Or several: an ensemble, whose softmax
@@ -57,14 +60,18 @@ def evaluate(
         What evaluation.json holds: ``protocol``, ``examples``, ``accuracy`` and its 95 %
         interval, ``error_rate``, ``top5_error`` (None for five classes or fewer),
         ``per_class``, ``confusion`` (row: target, column: prediction), all rates as shares of
-        1; of an ensemble also ``ensemble``: folder, network and protocol of each run.
+        1; ``files``, the names of the files written. Of an ensemble also ``ensemble``: folder,
+        network, protocol and epochs of each run; above it these are None where runs differ.
 
     Raises:
-        UsageError: There is no such protocol, or a run does not allow it or is named twice.
+        UsageError: There is no run or no such protocol, or a run does not allow it or is named
+            twice.
         DataError: The set has no test part, other classes or other channels.
     """
     started = time.monotonic()
     runs = [run] if isinstance(run, Run) else list(run)
+    if not runs:
+        raise UsageError("no run is given; give one, or several as an ensemble")
     run = runs[0]
     if len({each.path.resolve() for each in runs}) < len(runs):
         raise UsageError("a run is named twice; an ensemble needs different runs")
@@ -72,22 +79,24 @@ def evaluate(
     for each in runs:
         _check(each, images)
     part = images.parts["test"]
-    protocols = [protocol or each.recipe.protocol for each in runs]
-    logits = _scores(runs, protocols, images, choose_device(device), progress)
+    logits = _scores(runs, protocol, images, choose_device(device), progress)
     counts = count(logits, part.targets)
     metrics = report(counts, run.classes)
     correct = int(counts.confusion.diagonal().sum())
+    members = [_member(each, protocol) for each in runs]
+    is_own = data in (None, run.recipe.data)
+    other = _what_differs(runs, "" if is_own else images.name, protocol)
     evaluation: dict[str, Any] = {
-        "network": run.recipe.network,
+        **{name: _common([one[name] for one in members]) for name in ("network", "protocol")},
         "data": data or run.recipe.data,
         "part": "test",
-        "protocol": protocols[0],
-        **({"ensemble": [*map(_member, runs, protocols)]} if len(runs) > 1 else {}),
+        **({"ensemble": members} if len(runs) > 1 else {}),
         **metrics,
         "accuracy_interval_95": list(wilson_interval(correct, metrics["examples"])),
         "confusion": counts.confusion.tolist(),
         "classes": list(run.classes),
-        "epochs": len(run.progress()),
+        "epochs": _common([one["epochs"] for one in members]),
+        "files": list(evaluation_files(other)),
     }
     evaluation["seconds"] = round(time.monotonic() - started, 2)
     pictures = _pictures(part.images, images.value_range)
@@ -103,44 +112,57 @@ def evaluate(
             rows=run.progress(),
             title=_title(run, evaluation),
         ),
-        other="-".join(
-            name
-            for name, differs in (
-                (images.name, data not in (None, run.recipe.data)),
-                (protocol or "", protocol not in (None, run.recipe.protocol)),
-                ("ensemble", len(runs) > 1),
-            )
-            if differs
-        ),
+        other=other,
     )
     return evaluation
 
 
-def _member(run: Run, protocol: str) -> dict[str, str]:
-    return {"run": str(run.path), "network": run.recipe.network, "protocol": protocol}
+def _member(run: Run, protocol: str | None) -> dict[str, Any]:
+    return {
+        "run": str(run.path),
+        "network": run.recipe.network,
+        "protocol": protocol or run.recipe.protocol,
+        "epochs": len(run.progress()),
+    }
+
+
+def _common(values: list[Any]) -> Any:
+    """Give the value that all share, or None."""
+    return values[0] if values.count(values[0]) == len(values) else None
+
+
+def _what_differs(runs: list[Run], other_data: str, protocol: str | None) -> str:
+    """Name what sets an evaluation apart from the first run's own, or give nothing."""
+    parts = [other_data]
+    if any(protocol not in (None, run.recipe.protocol) for run in runs):
+        parts.append(protocol or "")
+    if len(runs) > 1:
+        first, *others = (run.path.resolve() for run in runs)
+        places = sorted(os.path.relpath(other, first) for other in others)
+        digits = hashlib.sha256(os.fsencode("\n".join(places))).hexdigest()[:8]
+        parts.append(f"ensemble-{digits}")
+    return "-".join(part for part in parts if part)
 
 
 def _scores(
     runs: list[Run],
-    protocols: list[str],
+    protocol: str | None,
     images: ImageSet,
     device: torch.device,
     progress: Progress | None,
 ) -> Tensor:
     """Ask each run by its protocol, all checked first; average their probabilities."""
     networks = [run.network().to(device) for run in runs]
-    for run, network, protocol in zip(runs, networks, protocols, strict=True):
-        check_protocol(protocol, network, run.recipe, run.spec)
+    for run, network in zip(runs, networks, strict=True):
+        check_protocol(protocol or run.recipe.protocol, network, run.recipe, run.spec)
+    recipes = [run.recipe.replace(protocol=protocol or run.recipe.protocol) for run in runs]
     stored = images.parts["test"].images.to(device)
     answers = [
         averaged_scores(
-            *(network, stored, images.value_range, run.spec, run.recipe),
-            protocol=protocol,
+            *(network, stored, images.value_range, run.spec, recipe),
             progress=None if progress is None else _offset(progress, place, len(runs)),
         ).cpu()
-        for place, (run, network, protocol) in enumerate(
-            zip(runs, networks, protocols, strict=True)
-        )
+        for place, (run, network, recipe) in enumerate(zip(runs, networks, recipes, strict=True))
     ]
     if len(answers) == 1:
         return answers[0]
@@ -200,7 +222,7 @@ def _mistakes(
     ]
     return mistakes_page(
         mistakes,
-        title=f"{run.recipe.network} on {evaluation['data']}",
+        title=_subject(evaluation),
         examples=evaluation["examples"],
         num_mistakes=len(wrong),
         classes=run.classes,
@@ -208,10 +230,21 @@ def _mistakes(
     )
 
 
+def _subject(evaluation: dict[str, Any]) -> str:
+    """Say what was measured on what, in which way if not plainly."""
+    runs = evaluation.get("ensemble", [])
+    who = f"ensemble of {len(runs)} runs" if runs else evaluation["network"]
+    views = sorted({one["protocol"] for one in runs or [evaluation]})
+    way = "" if views == ["single"] else f", protocol {' and '.join(views)}"
+    return f"{who} on {evaluation['data']}{way}"
+
+
 def _title(run: Run, evaluation: dict[str, Any]) -> str:
     seconds = run.progress()[-1]["seconds"] if run.progress() else None
-    trained = "" if seconds is None else f" (trained in {seconds:.0f} s)"
+    note = "" if seconds is None else f" (trained in {seconds:.0f} s)"
+    if "ensemble" in evaluation:
+        note = " (curves: the first run)"
     return (
-        f"{run.recipe.network} on {evaluation['data']}: {100 * evaluation['accuracy']:.1f} % of "
-        f"{evaluation['examples']:,} test images right{trained}"
+        f"{_subject(evaluation)}: {100 * evaluation['accuracy']:.1f} % of "
+        f"{evaluation['examples']:,} test images right{note}"
     )

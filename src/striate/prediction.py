@@ -34,6 +34,8 @@ PEAK = 0.9  # of the pixels with half the darkest ink or more, the share paler t
 
 NO_FIGURE = "no figure found on the plain ground: do not trust the answer"
 
+BATCH_SIZE = 64  # images that the network sees at once
+
 # The table says of so many images what was done to them.
 MOST_NOTED = 10
 
@@ -111,30 +113,35 @@ def adapt(
     return _resize_whole(picture, spec, notes), tuple(notes)
 
 
+class Reader(NamedTuple):
+    """A network with what it takes to ask it about image files.
+
+    Attributes:
+        network: From ``(N, C, *spec.input_size)`` to logits, on any one device.
+        spec: Its input.
+        classes: The names of the logits.
+    """
+
+    network: nn.Module
+    spec: InputSpec
+    classes: Sequence[str]
+
+
 def predict_files(
-    network: nn.Module,
-    spec: InputSpec,
-    classes: Sequence[str],
+    reader: Reader,
     paths: Sequence[Path],
     *,
     top: int = 5,
     invert: bool | None = None,
-    batch_size: int = 64,
-    device: str | torch.device = "cpu",
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[Prediction], list[DataError]]:
     """Classify image files, a batch in memory at a time.
 
     Args:
-        network: From ``(N, C, *spec.input_size)`` to logits; on ``device``. It is put in
-            evaluation mode and left in the mode it was in.
-        spec: The network's input.
-        classes: The names of the logits.
+        reader: Its network is put in evaluation mode and left in the mode it was in.
         paths: Image files, of any sizes and formats.
         top: How many classes to report for each image; all where there are fewer.
         invert: As in ``adapt``.
-        batch_size: Images that the network sees at once.
-        device: Where the network is.
         progress: Called after each batch with the images done and the number of all.
 
     Returns:
@@ -146,10 +153,12 @@ def predict_files(
     """
     predictions: list[Prediction] = []
     errors: list[DataError] = []
+    network, spec, classes = reader
+    device = next(network.parameters()).device
     with evaluating(network):
-        for start in range(0, len(paths), batch_size):
+        for start in range(0, len(paths), BATCH_SIZE):
             adapted = []
-            for path in paths[start : start + batch_size]:
+            for path in paths[start : start + BATCH_SIZE]:
                 try:
                     image, notes = adapt(read_image(path), spec, invert=invert)
                     adapted.append((path, fit(image, spec), notes))
@@ -165,7 +174,7 @@ def predict_files(
                 for (path, _, notes), best in zip(adapted, ranked, strict=True):
                     predictions.append(Prediction(str(path), *best[0], best, notes))
             if progress:
-                progress(min(start + batch_size, len(paths)), len(paths))
+                progress(min(start + BATCH_SIZE, len(paths)), len(paths))
     return predictions, errors
 
 

@@ -251,7 +251,6 @@ def averaged_scores(
     spec: InputSpec,
     recipe: Recipe,
     *,
-    protocol: str,
     progress: Progress | None = None,
 ) -> Tensor:
     """Score every image by its views, in evaluation mode; each layer's mode is left as it was.
@@ -261,14 +260,15 @@ def averaged_scores(
         images: ``(N, C, H, W)`` as stored, on the network's device.
         value_range: Stored values that mean black and white.
         spec: The network's input.
-        recipe: Gives the scales, what is averaged, and the memory format.
-        protocol: One of ``PROTOCOLS``, allowed by ``check_protocol``.
+        recipe: Gives the protocol, allowed by ``check_protocol``, its scales, what is averaged,
+            and the memory format.
         progress: Called after each batch with the images done and the number of all.
 
     Returns:
         ``(N, classes)``, float32: the mean of the views' logits; or the logarithm of the mean
         of their probabilities, whose softmax is that mean.
     """
+    protocol = recipe.protocol
     if protocol == "single":
         last = recipe.channels_last
         return logits_of(network, images, value_range, spec, channels_last=last)

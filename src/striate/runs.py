@@ -244,12 +244,12 @@ class Run:
                 another protocol, an ensemble; the files then carry it, as in
                 evaluation-usps.json, and the model card stays as it is.
         """
-        end = f"-{other}" if other else ""
-        write_file(self.path / f"confusion{end}.svg", confusion)
-        if mistakes is not None:
-            write_file(self.path / f"mistakes{end}.html", mistakes)
-        write_file(self.path / f"result{end}.png", picture)
-        write_file(self.path / f"evaluation{end}.json", json.dumps(evaluation, indent=1) + "\n")
+        figures = json.dumps(evaluation, indent=1) + "
+"
+        contents: tuple[str | bytes | None, ...] = (confusion, mistakes, picture, figures)
+        for name, content in zip(evaluation_files(other), contents, strict=True):
+            if content is not None:
+                write_file(self.path / name, content)
         if other:
             return
         write_file(
@@ -355,6 +355,17 @@ class Run:
                 ) from error
             return cast(State, state), notes
         raise RunError(f"no state in {self.path / 'state'} is whole; train again with --overwrite")
+
+
+def evaluation_files(other: str = "") -> tuple[str, ...]:
+    """Name the files of an evaluation, in the order in which they are written.
+
+    Example:
+        >>> evaluation_files("usps")
+        ('confusion-usps.svg', 'mistakes-usps.html', 'result-usps.png', 'evaluation-usps.json')
+    """
+    end = f"-{other}" if other else ""
+    return f"confusion{end}.svg", f"mistakes{end}.html", f"result{end}.png", f"evaluation{end}.json"
 
 
 def _states(path: Path) -> list[Path]:

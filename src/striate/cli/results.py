@@ -56,7 +56,7 @@ def evaluate(
         return
     low, high = evaluation["accuracy_interval_95"]
     print(
-        f"{evaluation['network']} on {evaluation['data']}: {100 * evaluation['accuracy']:.2f} % of "
+        f"{_who(evaluation)} on {evaluation['data']}: {100 * evaluation['accuracy']:.2f} % of "
         f"{evaluation['examples']:,} test images right "
         f"(95 % interval {100 * low:.1f} to {100 * high:.1f})"
     )
@@ -73,7 +73,14 @@ def evaluate(
     )
     if len(shown) < len(per_class):
         print(f"the {len(shown)} classes with the lowest recall of {len(per_class)}")
-    print(f"see mistakes, confusion, result and evaluation in {runs[0]}", file=sys.stderr)
+    *names, last = evaluation["files"]
+    print(f"see {', '.join(names)} and {last} in {runs[0]}", file=sys.stderr)
+
+
+def _who(evaluation: dict[str, Any]) -> str:
+    if "ensemble" in evaluation:
+        return f"ensemble of {len(evaluation['ensemble'])} runs"
+    return str(evaluation["network"])
 
 
 def _errors(evaluation: dict[str, Any]) -> str:
@@ -154,20 +161,17 @@ def predict(
     from striate.display import image_bar
     from striate.files import write_file
     from striate.images import image_files
-    from striate.prediction import as_csv, as_table, predict_files
+    from striate.prediction import Reader, as_csv, as_table, predict_files
     from striate.prediction import as_json as to_json
 
     files = image_files(paths)
     chosen = choose_device(device)
     with image_bar() as progress, computing_with(threads):
         predictions, errors = predict_files(
-            opened.network().to(chosen),
-            opened.spec,
-            opened.classes,
+            Reader(opened.network().to(chosen), opened.spec, opened.classes),
             files,
             top=top,
             invert=invert,
-            device=chosen,
             progress=progress,
         )
     if out is not None:
