@@ -244,8 +244,7 @@ class Run:
                 another protocol, an ensemble; the files then carry it, as in
                 evaluation-usps.json, and the model card stays as it is.
         """
-        figures = json.dumps(evaluation, indent=1) + "
-"
+        figures = json.dumps(evaluation, indent=1) + "\n"
         contents: tuple[str | bytes | None, ...] = (confusion, mistakes, picture, figures)
         for name, content in zip(evaluation_files(other), contents, strict=True):
             if content is not None:
