@@ -29,7 +29,7 @@ FLOORS = [
         "weights_fitting",
     },
     {"runs", "optimization", "protocols", "provenance", "weights", "tiled_prediction"},
-    {"run_creation", "training_loop", "prediction", "studies"},
+    {"run_creation", "training_loop", "prediction", "studies", "tile_journal"},
     {"training", "evaluation"},
     {"cli"},
 ]
