@@ -1,5 +1,7 @@
 """Small networks that label pixels, drawn at random or made by hand, for several test files."""
 
+import itertools
+
 import torch
 from hypothesis import strategies as st
 from torch import nn
@@ -72,7 +74,7 @@ def a_layer(draw, dims, maps):
 
 def some_layers(draw, dims, maps, depth):
     """Draw layers one after the other, with levels and skips among them."""
-    layers, scaled = [], 1
+    layers = []
     for _ in range(draw(st.integers(1, 3))):
         kind = draw(st.sampled_from(["layer", "layer", "level", "skip"])) if depth else "layer"
         if kind == "layer":
@@ -135,7 +137,7 @@ class UNet(nn.Module):
                 *(conv(out, out, 3, padding=padding), nn.ReLU(inplace=True)),
             )
 
-        pairs = list(zip(widths, widths[1:], strict=False))
+        pairs = list(itertools.pairwise(widths))
         self.down = nn.ModuleList([twice(channels, width), *(twice(a, b) for a, b in pairs)])
         self.up = nn.ModuleList(up(b, a, 2, 2) for a, b in pairs)
         self.merge = nn.ModuleList(twice(2 * a, a) for a, _ in pairs)

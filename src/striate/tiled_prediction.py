@@ -1,6 +1,7 @@
 """A label for every pixel of an image of any size: in one piece, or tile by tile, equally."""
 
-from collections.abc import Callable, Container
+from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,16 @@ from striate.tiling.checking import first_tensor
 
 Write = Callable[[Region, Tensor], None]  # pixels of the image, logits ``(K, *region)``
 Progress = Callable[[int, int], None]  # tiles done, of so many
+
+
+class Done(Protocol):
+    """Which tiles are finished: a set of their numbers, or something that outlasts the program."""
+
+    def __contains__(self, number: object, /) -> bool:
+        """Tell whether a tile is finished."""
+
+    def add(self, number: int, /) -> None:
+        """Note that a tile is finished."""
 
 
 def whole(network: nn.Module, image: Tensor) -> Tensor:
@@ -110,7 +121,7 @@ def run_plan(
     read: Read,
     write: Write,
     *,
-    done: Container[int] = (),
+    done: Done | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Run the tiles of a plan in their order, reading and writing as they go.
@@ -121,13 +132,16 @@ def run_plan(
         read: Gives ``(C, *region)`` for a region of the image [pixels].
         write: Takes a region and its logits ``(K, *region)``, valid during the call alone. Regions
             do not overlap, and together cover the image.
-        done: Numbers of tiles to leave out, as finished before.
+        done: Numbers of tiles that were finished before and are left out; those that are
+            finished now are added.
         progress: Called after each tile with the number of tiles done and of all.
     """
+    done = set[int]() if done is None else done
     with evaluating(network), torch.inference_mode():
         for number, tile in enumerate(plan.tiles):
             if number not in done:
                 write(tile.output, answer(network, plan, tile, read))
+                done.add(number)
             if progress is not None:
                 progress(number + 1, len(plan.tiles))
 
