@@ -2,13 +2,16 @@
 
 import copy
 import io
+import itertools
 import math
 import threading
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
+from striate import training_loop
 from striate.batches import TrainingData, input_spec, load_training_data, training_batches
 from striate.datasets.sets import Part
 from striate.display import Silent
@@ -66,6 +69,21 @@ def test_the_validation_error_under_an_average_is_the_average_s(recipe, tmp_path
     if run.recipe.loss == "squared-error":
         loss = SquaredError()(logits, data.validation.targets).item()
     assert run.progress()[-1]["validation_loss"] == pytest.approx(loss, rel=1e-5)
+
+
+def test_a_time_that_is_written_as_the_budget_ends_the_run(recipe, tmp_path, monkeypatch):
+    """The clock is read after each of five steps and at the end of an epoch."""
+    run = train(recipe.replace(epochs=9, time=1e-9), tmp_path / "run")
+    complete = run.recipe.replace(time=1.5)
+    task = Classification(complete, run.spec, load_training_data(complete))
+    ticks = itertools.count()
+    clock = SimpleNamespace(monotonic=lambda: next(ticks) * 1.4996 / 12)
+    monkeypatch.setattr(training_loop, "time", clock)
+    loop = TrainingLoop(complete, task, run.fresh_network())
+    while not loop.at.finished:
+        loop.epoch(run, threading.Event())
+    assert [row["seconds"] for row in loop.at.rows] == [0.75, 1.5]
+    assert loop.at.elapsed == 1.5
 
 
 @pytest.mark.parametrize("channels_last", [True, False])

@@ -143,7 +143,7 @@ class TrainingLoop:
         for batch in self.task.batches(at.epoch, at.step):
             loss = self._step(run, batch)
             at.step += 1
-            at.elapsed = time.monotonic() - self.started
+            self._read_clock()
             self.display.step(at.epoch + 1, len(batch.targets), loss)
             if recipe.time is not None and at.elapsed >= recipe.time:
                 break
@@ -154,6 +154,10 @@ class TrainingLoop:
                     f"`striate train --resume {run.path}`"
                 )
         self._end_epoch(run)
+
+    def _read_clock(self) -> None:
+        """Take the time in begun milliseconds, so that what is compared is what is written."""
+        self.at.elapsed = math.ceil(1000 * (time.monotonic() - self.started)) / 1000
 
     def _step(self, run: Run, batch: Batch) -> float:
         at = self.at
@@ -214,8 +218,8 @@ class TrainingLoop:
         elif not all(bool(weight.isfinite().all()) for weight in self.network.parameters()):
             self._refuse(run, "a weight is not finite", rate, None)
         self._compare(score)
-        at.elapsed = time.monotonic() - self.started
-        row["seconds"] = round(at.elapsed, 3)
+        self._read_clock()
+        row["seconds"] = at.elapsed
         at.rows.append(row)
         at.epoch += 1
         at.cut_after = at.step if at.step < self.steps_per_epoch else 0
