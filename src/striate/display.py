@@ -178,17 +178,24 @@ def image_bar() -> Iterator[Callable[[int, int], None] | None]:
 def epoch_line(row: Mapping[str, float | None], epochs: int) -> str:
     """Say in one line of 80 columns how an epoch went; the second pair is the validation part's.
 
+    Where there is a Dice coefficient, it stands in place of the training error.
+
     Example:
         >>> epoch_line(
         ...     {"epoch": 3, "train_loss": 0.0512, "train_error": 0.013, "validation_loss": 0.06,
         ...      "validation_error": 0.02, "learning_rate": 0.01, "seconds": 4.2}, epochs=20)
         'epoch  3/20  loss 0.05120, error 1.30 %  validation 0.06000, 2.00 %  4.2 s'
     """
+    dice = row.get("validation_dice")
     parts = [
         f"epoch {int(row['epoch'] or 0):{len(str(epochs))}}/{epochs}",
-        f"loss {row['train_loss']:#.4g}, error {100 * (row['train_error'] or 0):.2f} %",
+        f"loss {row['train_loss']:#.4g}",
     ]
+    if dice is None:
+        parts[1] += f", error {100 * (row['train_error'] or 0):.2f} %"
     if row["validation_loss"] is not None:
         error = 100 * (row["validation_error"] or 0)
         parts.append(f"validation {row['validation_loss']:#.4g}, {error:.2f} %")
+        if dice is not None:
+            parts[-1] += f", Dice {dice:.3f}"
     return "  ".join([*parts, f"{row['seconds']:.1f} s"])

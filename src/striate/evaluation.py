@@ -16,6 +16,7 @@ from striate import datasets
 from striate.datasets.sets import ImageSet
 from striate.devices import choose_device
 from striate.errors import DataError, UsageError
+from striate.mask_evaluation import evaluate_masks
 from striate.metrics import count, report, wilson_interval
 from striate.mistakes import Mistake, mistakes_page
 from striate.pictures import confusion_matrix, result_picture
@@ -37,6 +38,9 @@ def evaluate(
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Measure a run on the test part of a data set and keep the result in the run folder.
+
+    A run that labels pixels is measured by ``mask_evaluation.evaluate_masks``, which says what
+    it returns; what follows is of runs that label whole images.
 
     Writes evaluation.json, confusion.svg, mistakes.html and result.png, and the accuracy into
     the model card. For another set or protocol than the run's own, and for an ensemble, the
@@ -75,6 +79,14 @@ def evaluate(
     run = runs[0]
     if len({each.path.resolve() for each in runs}) < len(runs):
         raise UsageError("a run is named twice; an ensemble needs different runs")
+    if len({each.task == "classification" for each in runs}) > 1:
+        raise UsageError(
+            "some of these runs label pixels, others whole images; evaluate them apart"
+        )
+    if run.task != "classification":
+        return evaluate_masks(
+            *(runs, data), protocol=protocol, data_dir=data_dir, device=device, progress=progress
+        )
     images = datasets.load(data or run.recipe.data, data_dir=data_dir, parts=("test",))
     for each in runs:
         _check(each, images)

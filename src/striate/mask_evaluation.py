@@ -1,30 +1,30 @@
 """A run that labels pixels, and masked images it has not seen → figures and a picture."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from striate import datasets
 from striate.datasets.masks import IGNORED, MaskedImage, MaskSet
 from striate.devices import choose_device
 from striate.errors import DataError, UsageError
-from striate.mask_pictures import masks_picture
+from striate.mask_pictures import MOST_ROWS, masks_picture
 from striate.mask_scoring import VIEWS, probabilities
 from striate.membrane_metrics import membrane_scores
 from striate.pictures import confusion_matrix
 from striate.protocols import Progress
 from striate.runs import Run
 from striate.segmentation import pixel_form
-from striate.segmentation_metrics import count_pixels, mask_report, surface_report
-
-MOST_SHOWN = 6
+from striate.segmentation_metrics import TOLERANCE, count_pixels, mask_report, surface_report
+from striate.tile_input import TileSpec
 
 
 def evaluate_masks(
-    run: Run,
+    run: Run | Sequence[Run],
     data: str | None = None,
     *,
     protocol: str | None = None,
@@ -35,12 +35,14 @@ def evaluate_masks(
     """Measure a run on the test part of a set of images with masks; keep the result in the run.
 
     Writes evaluation.json, confusion.svg and result.png, and the figures into the model card;
-    for another set or protocol than the run's own, under names that say so.
+    for another set or protocol than the run's own, and for an ensemble, under names that say so.
 
     Args:
-        run: The run; its best weights are used.
-        data: Name or folder of the set; the run's own by default. Its classes must be the run's.
-        protocol: ``"single"``, or ``"turns"``; the run's own by default.
+        run: The run; its best weights are used. Or several: an ensemble, whose probabilities
+            are averaged at each pixel; the first one's folder gets the files.
+        data: Name or folder of the set; the (first) run's own by default. Its classes must be
+            the run's.
+        protocol: ``"single"``, or ``"turns"``; each run's own by default.
         data_dir: Where named sets are looked for first.
         device: As in ``training.train``.
         progress: Called after each image with the images done and the number of all.
@@ -48,67 +50,103 @@ def evaluate_masks(
     Returns:
         What evaluation.json holds: ``examples``, ``pixel_error``, for each class ``dice`` and
         ``iou`` over all pixels of the part, ``hausdorff95`` and ``surface_dice`` averaged over
-        the images, ``mean_dice``, ``per_image``; of electron micrographs with two classes also
-        ``membranes``, the ISBI 2012 challenge's measures.
+        the images that have them, in ``surface_unit``; ``mean_dice``, ``mean_iou``,
+        ``per_image``; of electron micrographs with two classes also ``membranes``, the ISBI
+        2012 challenge's measures.
 
     Raises:
         UsageError: There is no such protocol.
         DataError: The set has no test part, other classes or other channels.
     """
     started = time.monotonic()
-    chosen = protocol or run.recipe.protocol
-    if chosen not in VIEWS:
-        raise UsageError(
-            f"protocol {chosen} is for labels of whole images; of pixels there are "
-            f"{', '.join(VIEWS)}"
-        )
+    runs = [run] if isinstance(run, Run) else list(run)
+    run = runs[0]
+    protocols = [_checked(protocol or each.recipe.protocol) for each in runs]
     masks = datasets.load_masks(data or run.recipe.data, data_dir=data_dir, parts=("test",))
-    _check(run, masks)
+    for each in runs:
+        _check(each, masks)
     part, place = masks.parts["test"], choose_device(device)
-    form = pixel_form(run.network().to(place), run.recipe.network)
+    members = [
+        (pixel_form(each.network().to(place), each.recipe.network), each.tile_spec, views)
+        for each, views in zip(runs, protocols, strict=True)
+    ]
+    in_membranes = masks.modalities == ("EM",) and len(run.classes) == 2
     confusion = torch.zeros(len(run.classes), len(run.classes), dtype=torch.int64)
-    per_image, shares = [], []
-    for number, each in enumerate(part):
-        answer = probabilities(form, each.image.to(place), run.tile_spec, protocol=chosen).cpu()
-        labels = answer.argmax(dim=0).to(torch.uint8)
-        counts = count_pixels(labels, each.mask, len(run.classes))
+    per_image, answers, cells = [], [], []
+    for number, image in enumerate(part):
+        shares = _shares(members, image.image.to(place))
+        answers.append(shares.argmax(dim=0).to(torch.uint8))
+        counts = count_pixels(answers[-1], image.mask, len(run.classes))
         confusion += counts
-        surfaces = surface_report(labels, each.mask, run.classes, each.spacing)
-        per_image.append({"image": each.name, **mask_report(counts, run.classes), **surfaces})
-        shares.append(answer)
+        surfaces = surface_report(answers[-1], image.mask, run.classes, image.spacing)
+        per_image.append({"image": image.name, **mask_report(counts, run.classes), **surfaces})
+        if in_membranes:
+            cells.append(shares[1].numpy())
         if progress is not None:
             progress(number + 1, len(part))
     evaluation: dict[str, Any] = {
         "network": run.recipe.network,
         "data": data or run.recipe.data,
         "part": "test",
-        "protocol": chosen,
+        "protocol": protocols[0],
+        **({"ensemble": [*map(_member, runs, protocols)]} if len(runs) > 1 else {}),
         "examples": len(part),
         **mask_report(confusion, run.classes),
         **_averaged(per_image, run.classes),
+        "surface_unit": _unit(part),
+        "surface_tolerance": TOLERANCE,
         "confusion": confusion.tolist(),
         "classes": list(run.classes),
         "per_image": per_image,
         "epochs": len(run.progress()),
     }
-    if masks.modalities == ("EM",) and len(run.classes) == 2 and part[0].mask.dim() == 2:
-        cells = [share[1].numpy() for share in shares]
-        evaluation["membranes"] = membrane_scores(cells, [(e.mask == 1).numpy() for e in part])
+    if in_membranes and part[0].mask.dim() == 2:
+        truths = [(image.mask == 1).numpy() for image in part]
+        evaluation["membranes"] = membrane_scores(cells, truths)
     evaluation["seconds"] = round(time.monotonic() - started, 2)
     run.write_evaluation(
         evaluation,
         confusion=confusion_matrix(evaluation["confusion"], run.classes),
-        picture=_picture(part, shares, run, evaluation),
+        picture=_picture(part, answers, run, evaluation),
         other="-".join(
             name
             for name, differs in (
                 (masks.name, data not in (None, run.recipe.data)),
                 (protocol or "", protocol not in (None, run.recipe.protocol)),
+                ("ensemble", len(runs) > 1),
             )
             if differs
         ),
     )
     return evaluation
+
+
+def _checked(protocol: str) -> str:
+    if protocol not in VIEWS:
+        raise UsageError(
+            f"protocol {protocol} is for labels of whole images; of pixels there are "
+            f"{', '.join(VIEWS)}"
+        )
+    return protocol
+
+
+def _member(run: Run, protocol: str) -> dict[str, str]:
+    return {"run": str(run.path), "network": run.recipe.network, "protocol": protocol}
+
+
+def _shares(members: Sequence[tuple[nn.Module, TileSpec, str]], image: Tensor) -> Tensor:
+    """Average the members' probabilities, ``(K, *spatial)``, on the CPU."""
+    total: Tensor | None = None
+    for form, spec, views in members:
+        shares = probabilities(form, image, spec, protocol=views).cpu()
+        total = shares if total is None else total + shares
+    return cast(Tensor, total) / len(members)
+
+
+def _unit(part: Sequence[MaskedImage]) -> str:
+    """Say what distances are measured in."""
+    units = {"pixels" if each.spacing is None else "mm" for each in part}
+    return " or ".join(sorted(units))
 
 
 def _averaged(per_image: list[dict[str, Any]], classes: tuple[str, ...]) -> dict[str, Any]:
@@ -139,24 +177,22 @@ def _check(run: Run, masks: MaskSet) -> None:
 
 
 def _picture(
-    part: tuple[MaskedImage, ...], shares: list[Tensor], run: Run, evaluation: dict[str, Any]
+    part: Sequence[MaskedImage], answers: Sequence[Tensor], run: Run, evaluation: dict[str, Any]
 ) -> bytes:
-    """Show the worst images: what was there, what is right, what was answered."""
-    order = sorted(
-        range(len(part)),
-        key=lambda number: evaluation["per_image"][number]["mean_dice"],
-    )[:MOST_SHOWN]
-    triples = []
-    for number in order:
-        image, mask = part[number].image, part[number].mask
-        labels = shares[number].argmax(dim=0)
+    """Show the worst images: what is there, what was answered, where they differ."""
+    dices = [each["mean_dice"] for each in evaluation["per_image"]]
+    rows = []
+    for number in sorted(range(len(part)), key=dices.__getitem__)[:MOST_ROWS]:
+        name, image, mask = part[number][:3]
+        labels = answers[number]
         if mask.dim() == 3:
-            busiest = int(((mask != 0) & (mask != IGNORED)).flatten(1).sum(dim=1).argmax())
-            image, mask, labels = image[:, busiest], mask[busiest], labels[busiest]
-        title = f"{part[number].name}: Dice {evaluation['per_image'][number]['mean_dice']:.3f}"
-        triples.append((title, image.numpy(), mask.numpy(), labels.numpy()))
+            fullest = int(((mask != 0) & (mask != IGNORED)).flatten(1).sum(dim=1).argmax())
+            name = f"{name}, slice {fullest}"
+            image, mask, labels = image[:, fullest], mask[fullest], labels[fullest]
+        title = f"{name}: Dice {dices[number]:.3f}"
+        rows.append((title, image.numpy(), mask.numpy(), labels.numpy()))
     return masks_picture(
-        triples,
+        rows,
         classes=run.classes,
         title=f"{run.recipe.network} on {evaluation['data']}: mean Dice "
         f"{evaluation['mean_dice']:.3f}, pixel error {100 * evaluation['pixel_error']:.2f} %",

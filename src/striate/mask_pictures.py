@@ -19,16 +19,18 @@ MOST_ROWS = 6
 
 Shown = tuple[str, NDArray[Any], NDArray[Any], NDArray[Any]]  # title, image, mask, labels
 
-# Told apart also by people who confuse red and green; from the ninth class on by turns paler.
+# The first five are told apart also by people who confuse red and green.
 _COLOURS = (
-    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#7a5cc8",
+    "#009e73", "#e69f00", "#0072b2", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#7a5cc8",
+    "#8c5a2b", "#9acd32", "#00667a", "#ff9e9e",
 )  # fmt: skip
-_MISSED, _FALSE, _OTHER, _LEFT_OUT = "#1f5fd6", "#d3281a", "#8b2fb3", "#b8bec6"
+_MISSED, _FALSE, _OTHER, _LEFT_OUT = "#1f3fe0", "#e0141f", "#a020c0", "#b8bec6"
 _INK, _QUIET = "#1c2128", "#57606a"
 _SETTINGS: dict[Any, Any] = {"font.family": ["DejaVu Sans"], "text.parse_math": False}
 _COLUMNS = ("image", "what is there", "what was answered", "errors")
-_WIDTH, _MARGIN, _GAP, _CAPTION = 12.0, 0.25, 0.08, 0.32  # [inches]
-_DPI, _MOST_HIGH, _MOST_NAMED = 150, 9.0, 24
+_LEAST_WIDE, _MOST_WIDE, _MOST_HIGH = 8.0, 12.0, 13.0  # of the page and of all rows [inches]
+_MARGIN, _GAP, _CAPTION, _LINE = 0.25, 0.08, 0.32, 0.24  # [inches]
+_DPI, _MOST_NAMED = 150, 24
 
 
 def masks_picture(triples: Sequence[Shown], *, classes: Sequence[str], title: str) -> bytes:
@@ -45,7 +47,7 @@ def masks_picture(triples: Sequence[Shown], *, classes: Sequence[str], title: st
         title: One line; cut at 120 characters.
 
     Returns:
-        A PNG file on white, 1,800 pixels wide.
+        A PNG file on white, 1,200 to 1,800 pixels wide.
 
     Raises:
         ValueError: There are no images, or more than six, or their sizes differ from their
@@ -66,39 +68,45 @@ def masks_picture(triples: Sequence[Shown], *, classes: Sequence[str], title: st
             f"{len(triples)} images of the sizes {sizes[:3]}; needed are 1 to {MOST_ROWS}, each "
             "(C, H, W) with mask and labels (H, W)"
         )
-    side = (_WIDTH - 2 * _MARGIN - 3 * _GAP) / 4
-    heights = [side * image.shape[1] / image.shape[2] for _, image, _, _ in triples]
-    # What is much taller than wide is drawn smaller.
-    heights = [min(height, _MOST_HIGH / len(triples), 1.6 * side) for height in heights]
-    keys = _keys(triples, classes)
-    lines = ceil(len(keys) / _keys_in_a_line(keys))
-    below = 0.3 + 0.24 * lines
-    high = 0.75 + sum(heights) + _CAPTION * len(triples) + 0.3 + below
+    wide, heights = _sizes(triples)
+    width = max(_LEAST_WIDE, 4 * wide + 3 * _GAP + 2 * _MARGIN)
+    keys = [each for each in (_class_keys(triples, classes), _error_keys(triples, classes)) if each]
+    lines = [ceil(len(each) / _keys_in_a_line(each, width)) for each in keys]
+    high = 1.05 + sum(heights) + _CAPTION * len(triples) + 0.3 + _LINE * sum(lines)
     with matplotlib.rc_context(_SETTINGS), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure = Figure(figsize=(_WIDTH, high), dpi=_DPI, facecolor="white")
+        figure = Figure(figsize=(width, high), dpi=_DPI, facecolor="white")
         shown = shorten(legal(title), 120)
-        size = 16 * min(1, 80 / max(len(shown), 1))
+        size = 16 * min(1, width / 0.15 / max(len(shown), 1))
         _write(figure, _MARGIN, high - 0.4, shown, fontsize=size, weight="bold", color=_INK)
-        for column, name in enumerate(_COLUMNS):
-            left = _MARGIN + column * (side + _GAP)
+        lefts = [_MARGIN + column * (wide + _GAP) for column in range(4)]
+        for left, name in zip(lefts, _COLUMNS, strict=True):
             _write(figure, left, high - 0.85, name, fontsize=11, color=_QUIET)
-        top = high - 1.05
+        top = high - 1.0
         for (name, image, mask, labels), height in zip(triples, heights, strict=True):
-            _write(figure, _MARGIN, top - 0.2, shorten(legal(name), 110), fontsize=10, color=_INK)
-            top -= _CAPTION
-            for column, panel in enumerate(_panels(image, mask, labels, len(classes))):
-                left = _MARGIN + column * (side + _GAP)
-                place = (left / _WIDTH, (top - height) / high, side / _WIDTH, height / high)
-                axes = figure.add_axes(place)
+            _write(figure, _MARGIN, top - 0.2, shorten(legal(name), 90), fontsize=10, color=_INK)
+            top -= _CAPTION + height
+            for left, panel in zip(lefts, _panels(image, mask, labels, len(classes)), strict=True):
+                axes = figure.add_axes((left / width, top / high, wide / width, height / high))
                 axes.imshow(panel)
                 axes.set_anchor("NW")
                 axes.axis("off")
-            top -= height
-        _legend(figure, keys)
+        bottom = 0.15 + _LINE * sum(lines)
+        for each, count in zip(keys, lines, strict=True):
+            _legend(figure, each, bottom)
+            bottom -= _LINE * count
         file = io.BytesIO()
         figure.savefig(file, format="png")
     return file.getvalue()
+
+
+def _sizes(triples: Sequence[Shown]) -> tuple[float, list[float]]:
+    """Say how wide a column is and how high each row [inches]."""
+    most = (_MOST_WIDE - 2 * _MARGIN - 3 * _GAP) / 4
+    highest = min(_MOST_HIGH / len(triples), 1.3 * most)
+    shapes = [image.shape[1] / image.shape[2] for _, image, _, _ in triples]
+    wide = max(min(most, highest / shape) for shape in shapes)
+    return wide, [min(wide * shape, highest) for shape in shapes]
 
 
 def _write(figure: "Figure", left: float, bottom: float, text: str, **how: Any) -> None:
@@ -141,7 +149,7 @@ def _painted(picture: NDArray[np.float64], labels: NDArray[Any], count: int) -> 
     painted = picture.copy()
     for number in range(1, count):
         where = labels == number
-        painted[where] = 0.45 * painted[where] + 0.55 * _rgb(_colour(number))
+        painted[where] = 0.55 * painted[where] + 0.45 * _rgb(_colour(number))
     painted[labels == IGNORED] = _rgb(_LEFT_OUT)
     return painted
 
@@ -162,49 +170,55 @@ def _rgb(colour: str) -> NDArray[np.float64]:
 Key = tuple[str, str]  # name, colour
 
 
-def _keys(triples: Sequence[Shown], classes: Sequence[str]) -> list[Key]:
-    """Name the colours of what is in the pictures, the errors last."""
-    present = {
-        int(value)
-        for _, _, mask, labels in triples
-        for value in np.union1d(np.unique(mask), np.unique(labels))
-    }
-    names = [shorten(legal(name), 24) for name in classes]
-    numbers = [number for number in range(1, len(names)) if number in present]
-    keys = [(names[number], _colour(number)) for number in numbers[:_MOST_NAMED]]
+def _class_keys(triples: Sequence[Shown], classes: Sequence[str]) -> list[Key]:
+    """Name the colours of the classes that are in the pictures."""
+    present = _present(triples)
+    numbers = [number for number in range(1, len(classes)) if number in present]
+    keys = [
+        (shorten(legal(classes[number]), 24), _colour(number)) for number in numbers[:_MOST_NAMED]
+    ]
     if len(numbers) > _MOST_NAMED:
         keys.append((f"and {len(numbers) - _MOST_NAMED} more", "#ffffff"))
-    kinds = [_differences(mask, labels) for _, _, mask, labels in triples]
-    said = (f"error: taken for {names[0]}", f"error: is {names[0]}", "error: other class")
-    for name, colour, wheres in zip(
-        said, (_MISSED, _FALSE, _OTHER), zip(*kinds, strict=True), strict=True
-    ):
-        if any(where.any() for where in wheres):
-            keys.append((name, colour))
-    if IGNORED in present:
-        keys.append(("left out", _LEFT_OUT))
     return keys
 
 
-def _keys_in_a_line(keys: Sequence[Key]) -> int:
-    longest = max((len(name) for name, _ in keys), default=1)
-    return max(1, int((_WIDTH - 2 * _MARGIN) / (0.6 + 0.085 * longest)))
+def _error_keys(triples: Sequence[Shown], classes: Sequence[str]) -> list[Key]:
+    """Name the colours of the errors that are in the pictures, and of what is left out."""
+    first = shorten(legal(classes[0]), 24)
+    said = (f"error: taken for {first}", f"error: is {first}", "error: another class")
+    kinds = zip(*(_differences(mask, labels) for _, _, mask, labels in triples), strict=True)
+    keys = [
+        (name, colour)
+        for name, colour, wheres in zip(said, (_MISSED, _FALSE, _OTHER), kinds, strict=True)
+        if any(where.any() for where in wheres)
+    ]
+    return keys + [("left out", _LEFT_OUT)] * (IGNORED in _present(triples))
 
 
-def _legend(figure: "Figure", keys: Sequence[Key]) -> None:
+def _present(triples: Sequence[Shown]) -> set[int]:
+    every = [np.unique(labels) for triple in triples for labels in triple[2:]]
+    return {*np.concatenate(every).tolist()}
+
+
+def _keys_in_a_line(keys: Sequence[Key], width: float) -> int:
+    longest = max(len(name) for name, _ in keys)
+    return max(1, int((width - 2 * _MARGIN) / (0.6 + 0.085 * longest)))
+
+
+def _legend(figure: "Figure", keys: Sequence[Key], top: float) -> None:
     from matplotlib.patches import Patch
 
+    width, height = figure.get_size_inches()
     patches = [Patch(facecolor=colour, edgecolor="none", label=name) for name, colour in keys]
-    if patches:
-        figure.legend(
-            handles=patches,
-            loc="lower left",
-            bbox_to_anchor=(_MARGIN / _WIDTH, 0.12 / figure.get_size_inches()[1]),
-            ncols=min(len(keys), _keys_in_a_line(keys)),
-            frameon=False,
-            fontsize=10,
-            labelcolor=_INK,
-            handlelength=1.2,
-            borderaxespad=0,
-            borderpad=0,
-        )
+    figure.legend(
+        handles=patches,
+        loc="upper left",
+        bbox_to_anchor=(_MARGIN / width, top / height),
+        ncols=min(len(keys), _keys_in_a_line(keys, width)),
+        frameon=False,
+        fontsize=10,
+        labelcolor=_INK,
+        handlelength=1.2,
+        borderaxespad=0,
+        borderpad=0,
+    )

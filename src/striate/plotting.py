@@ -33,8 +33,10 @@ _PAINT = (
     ("axis", "stroke", "#8c959f", "#6b7480"),
     ("train", "stroke", "#2f6fd0", "#74a9ff"),
     ("validation", "stroke", "#b4400a", "#ffa05c"),
+    ("dice", "stroke", "#0a7a53", "#5fd3a4"),
     ("dot.train", "fill", "#2f6fd0", "#74a9ff"),
     ("dot.validation", "fill", "#b4400a", "#ffa05c"),
+    ("dot.dice", "fill", "#0a7a53", "#5fd3a4"),
     ("halo", "stroke", "#ffffff", "#15181d"),
 )
 
@@ -56,7 +58,8 @@ class _Axis(NamedTuple):
 def curves(rows: Sequence[Row], *, title: str) -> str:
     """Draw how loss and error rate went from epoch to epoch.
 
-    The earliest epoch with the lowest validation error is marked. Values that are absent,
+    The earliest epoch with the lowest validation error is marked; where there is a Dice
+    coefficient, that with the highest, and one minus it is drawn beside the error rates. Values that are absent,
     NaN or infinite are left out, and the line goes on from the value before to the one after.
     An axis is logarithmic if all its values are above 0 and the largest is more than 1.5
     decades above the smallest. Lines of more than 400 points are thinned to what can be
@@ -65,7 +68,8 @@ def curves(rows: Sequence[Row], *, title: str) -> str:
     Args:
         rows: One for each epoch, in order, with ``epoch`` and, where they exist,
             ``train_loss``, ``validation_loss``, ``train_error`` and ``validation_error``
-            (fractions, 0 to 1), ``learning_rate`` and ``seconds`` (since the start).
+            (fractions, 0 to 1), ``validation_dice``, ``learning_rate`` and ``seconds`` (since
+            the start).
         title: Any text; cut at 90 characters in the drawing.
 
     Returns:
@@ -79,12 +83,14 @@ def curves(rows: Sequence[Row], *, title: str) -> str:
     title = legal(title)
     losses = {kind: _points(rows, f"{kind}_loss") for kind in ("train", "validation")}
     errors = {kind: _points(rows, f"{kind}_error", 100) for kind in ("train", "validation")}
+    dices = _points(rows, "validation_dice", 100)
+    errors["dice"] = [(epoch, 100 - dice) for epoch, dice in dices]
     epochs = [epoch for epoch, _ in _points(rows, "epoch")]
     across = _epoch_axis(epochs)
     # Among equal errors the lowest loss, as training chooses the weights it keeps.
     loss_at = dict(losses["validation"])
     best = min(
-        errors["validation"],
+        errors["dice"] or errors["validation"],
         key=lambda point: (point[1], loss_at.get(point[0], math.inf)),
         default=None,
     )
@@ -93,7 +99,8 @@ def curves(rows: Sequence[Row], *, title: str) -> str:
     if times:
         facts[0] += f" in {times[-1]:.0f} s" if times[-1] < 120 else f" in {times[-1] / 60:.0f} min"
     if best:
-        facts.append(f"best validation error {best[1]:.3g} % at epoch {_number(best[0])}")
+        measure = f"Dice {1 - best[1] / 100:.3f}" if dices else f"error {best[1]:.3g} %"
+        facts.append(f"best validation {measure} at epoch {_number(best[0])}")
     rates = [rate for _, rate in _points(rows, "learning_rate")]
     if rates:
         ends = [f"{rate:.3g}" for rate in (rates[0], rates[-1])]
@@ -122,13 +129,14 @@ def curves(rows: Sequence[Row], *, title: str) -> str:
         parts += _lines(left, lines, across, up)
     if best:
         y = _TOP + _HEIGHT * (1 - up.share(best[1]))
+        kind, value = "dice" if dices else "validation", measure.removeprefix("error ")
         side, anchor = (-7, "end") if across.share(best[0]) > 0.5 else (7, "start")
         parts.append(
-            f'<circle class="dot validation halo" cx="{x:.1f}" cy="{y:.1f}" r="5.5" '
+            f'<circle class="dot {kind} halo" cx="{x:.1f}" cy="{y:.1f}" r="5.5" '
             'stroke-width="2"/>'
             f'<text class="best halo" x="{x + side:.1f}" y="{_TOP + 15}" text-anchor="{anchor}" '
             'font-size="13" font-weight="600" stroke-width="4" paint-order="stroke">'
-            f"best {best[1]:.3g} %</text>"
+            f"best {value}</text>"
         )
     return "\n".join([*parts, "</svg>\n"])
 
@@ -182,13 +190,18 @@ def _frame(left: int, heading: str, across: _Axis, up: _Axis) -> list[str]:
 def _lines(left: int, lines: Mapping[str, list[Point]], across: _Axis, up: _Axis) -> list[str]:
     """The lines of a panel, and above it what each is; dots where there are few epochs."""
     drawn = {kind: points for kind, points in lines.items() if points}
-    from_right = {"validation": 94, "train": 172 if "validation" in drawn else 60}
+    names = {"train": "train", "validation": "validation", "dice": "1 − Dice"}
+    room = {"train": 60, "validation": 94, "dice": 84}
+    from_right, taken = {}, 0
+    for kind in reversed(drawn):
+        taken += room[kind] + 18 * (taken > 0)
+        from_right[kind] = taken
     parts = []
     for kind, points in drawn.items():
         x = left + _WIDTH - from_right[kind]
         parts.append(
             f'<path class="{kind}" d="M{x} {_TOP - 18}h22" stroke-width="2.4"/><text '
-            f'class="quiet" x="{x + 28}" y="{_TOP - 13}" font-size="13">{kind}</text>'
+            f'class="quiet" x="{x + 28}" y="{_TOP - 13}" font-size="13">{names[kind]}</text>'
         )
         places = [
             (left + _WIDTH * across.share(epoch), _TOP + _HEIGHT * (1 - up.share(value)))

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from striate.segmentation_losses import IGNORED
 
+TOLERANCE = 1.0  # of surface Dice [mm, or pixels without a spacing]
+
 
 def count_pixels(predictions: Tensor, targets: Tensor, num_classes: int) -> Tensor:
     """Count what was predicted for what, without the pixels that are ignored.
@@ -95,7 +97,7 @@ def surface_report(
     classes: Sequence[str],
     spacing: Sequence[float] | None = None,
     *,
-    tolerance: float = 1.0,
+    tolerance: float = TOLERANCE,
 ) -> dict[str, dict[str, float | None]]:
     """Compare the surfaces of each class but the first, in one image.
 

@@ -29,6 +29,11 @@ Threads = Annotated[
     ),
 ]
 
+NUMERIC = (
+    *("classes", "examples", "correct", "precision", "recall", "F1"),
+    *("Dice", "IoU", "HD95", "surface Dice", "value", "threshold"),
+)
+
 
 def print_rich(renderable: Any) -> None:
     """Print a table on stdout, as wide as the terminal."""
@@ -43,7 +48,7 @@ def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Non
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in header:
-        numeric = name in ("classes", "examples", "correct", "precision", "recall", "F1")
+        numeric = name.split(" (")[0] in NUMERIC
         table.add_column(
             name,
             justify="right" if numeric else "left",

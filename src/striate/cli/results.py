@@ -14,6 +14,15 @@ from striate.errors import DataError, UsageError
 if TYPE_CHECKING:
     from striate.mask_prediction import Labelled
 
+_DIGITS = {"warping_error": 6, "hausdorff95": 2}
+_MEMBRANES = {
+    "v_rand": "V Rand, thinned",
+    "v_info": "V Info, thinned",
+    "rand_error": "Rand error",
+    "warping_error": "warping error",
+    "pixel_error": "pixel error",
+}
+
 
 def evaluate(
     runs: Annotated[
@@ -30,7 +39,7 @@ def evaluate(
             "--protocol",
             metavar="NAME",
             help="Views whose answers are averaged, instead of the recipe's: single, ten-crop, "
-            "dense, multi-scale, fifty-crop, 150-crop or 144-crop.",
+            "dense, multi-scale, fifty-crop, 150-crop or 144-crop; for masks single or turns.",
         ),
     ] = None,
     data_dir: DataDir = None,
@@ -53,6 +62,10 @@ def evaluate(
         )
     if as_json:
         print(json.dumps(evaluation, indent=1))
+        return
+    if "dice" in evaluation:
+        _print_masks(evaluation)
+        print(f"see confusion, result and evaluation in {runs[0]}", file=sys.stderr)
         return
     low, high = evaluation["accuracy_interval_95"]
     print(
@@ -88,11 +101,48 @@ def _errors(evaluation: dict[str, Any]) -> str:
     parts = [f"error {100 * evaluation['error_rate']:.2f} %"]
     if evaluation["top5_error"] is not None:
         parts = [f"top-1 {parts[0]}", f"top-5 error {100 * evaluation['top5_error']:.2f} %"]
+    return ", ".join([*parts, _way(evaluation)])
+
+
+def _way(evaluation: dict[str, Any]) -> str:
     members = evaluation.get("ensemble")
     if members is None:
-        return ", ".join([*parts, f"protocol {evaluation['protocol']}"])
+        return f"protocol {evaluation['protocol']}"
     named = ", ".join(f"{member['network']} ({member['protocol']})" for member in members)
-    return ", ".join([*parts, f"ensemble of {named}"])
+    return f"ensemble of {named}"
+
+
+def _print_masks(evaluation: dict[str, Any]) -> None:
+    """Print how well pixels were labelled, class by class."""
+    count, unit = evaluation["examples"], evaluation["surface_unit"]
+    print(
+        f"{evaluation['network']} on {evaluation['data']}, {count:,} test "
+        f"image{'s' * (count != 1)}: mean Dice {evaluation['mean_dice']:.4f}, mean IoU "
+        f"{evaluation['mean_iou']:.4f}"
+    )
+    print(f"pixel error {100 * evaluation['pixel_error']:.2f} %, {_way(evaluation)}")
+    measures = ("dice", "iou", "hausdorff95", "surface_dice")
+    print_table(
+        ("class", "Dice", "IoU", f"HD95 ({unit})", "surface Dice"),
+        [
+            (name, *(_decimal(evaluation[measure].get(name), measure) for measure in measures))
+            for name in evaluation["classes"]
+        ],
+    )
+    membranes = evaluation.get("membranes")
+    if membranes is not None:
+        print("ISBI 2012 challenge, each at its best threshold:")
+        rows = [
+            (said, _decimal(membranes[name], name), f"{membranes['thresholds'][name]}")
+            for name, said in _MEMBRANES.items()
+        ]
+        print_table(("measure", "value", "threshold"), rows)
+
+
+def _decimal(value: float | None, measure: str) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.{_DIGITS.get(measure, 4)}f}"
 
 
 def _figures(values: dict[str, Any]) -> tuple[str, ...]:
