@@ -100,28 +100,39 @@ def read_image(path: Path, *, max_pixels: int = 200_000_000) -> DecodedImage:
     return DecodedImage(pixels, stored.full_scale, notes, stored.has_alpha)
 
 
-def read_indices(path: Path, *, colored: bool = False) -> np.ndarray:
-    """Read a picture whose values are classes.
+def read_indices(path: Path) -> np.ndarray | None:
+    """Read the numbers of a picture whose file does not mean shades by them.
+
+    These are pictures with a palette, and grey ones of 1, 2 or 4 bits, which ``read_image``
+    stretches to the range of a byte.
 
     Args:
-        path: The file.
-        colored: Give the colours of a palette; else the numbers that stand for them.
+        path: A picture file.
 
     Returns:
-        ``(C, H, W)``, as stored; opacity is left out.
+        ``(H, W)``, uint8; None of any other picture.
 
-    Raises:
-        DataError: As of ``read_image``.
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "mask.pbm"
+        >>> _ = path.write_bytes(b"P4 3 1 " + bytes([0b01000000]))  # in this format 1 is black
+        >>> read_indices(path).tolist()
+        [[1, 0, 1]]
     """
-    image = read_image(path)
-    if not colored:
-        from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
+    try:
         with Image.open(path) as opened:
             if opened.mode == "P":
-                return np.asarray(opened)[None]
-    pixels = image.pixels[..., :-1] if image.has_alpha else image.pixels
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+                return np.array(opened)
+            if opened.mode == "1":
+                return np.array(opened, np.uint8)
+            bits, kind = path.read_bytes()[24:26] if opened.format == "PNG" else (8, 0)
+            if kind == 0 and bits < 8:
+                return np.array(opened) // np.uint8(255 // (2**bits - 1))
+    except (UnidentifiedImageError, OSError, SyntaxError):
+        return None  # read_image says what is wrong with the file
+    return None
 
 
 def image_files(paths: Sequence[Path]) -> list[Path]:
