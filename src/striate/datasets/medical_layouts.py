@@ -60,9 +60,7 @@ def read_description(folder: Path) -> Described:
     pairs = sorted(_listed(folder, image, mask, len(modalities)) for image, mask in listed)
     if not pairs:
         raise DataError(f"{file} lists no training images; complete it")
-    return Described(
-        "Medical Segmentation Decathlon", {"train": tuple(pairs)}, names, modalities
-    )
+    return Described("Medical Segmentation Decathlon", {"train": tuple(pairs)}, names, modalities)
 
 
 def _names(file: Path, labels: Mapping[str, Any], *, is_nnunet: bool) -> dict[int, str]:
