@@ -33,7 +33,7 @@ FLOORS = [
     {
         *("batches", "describing", "drawing", "plotting", "pictures", "mistakes", "model_card"),
         "mask_pictures",
-        *("scoring", "tiling", "strips"),
+        *("scoring", "tiling", "strips", "dense_form"),
         "weights_fitting",
     },
     {
@@ -66,6 +66,14 @@ TESTED_BY = {
     "cli/results": ["test_cli_results"],
     "cli/study": ["test_cli_study"],
     "datasets/__init__": ["test_datasets"],
+    "dense_form/__init__": ["test_dense_form"],
+    "dense_form/following": ["test_dense_form", "test_dense_refusals"],
+    "dense_form/fragments": ["test_dense_fragments"],
+    "dense_form/over_rows": ["test_dense_form", "test_dense_refusals"],
+    "dense_form/place_rules": ["test_dense_form", "test_dense_refusals"],
+    "dense_form/programs": ["test_dense_fragments"],
+    "dense_form/twins": ["test_dense_form"],
+    "dense_form/window_rules": ["test_dense_form", "test_dense_refusals"],
     "drawing/__init__": ["test_drawing"],
     "drawing/blocks": ["test_drawing_blocks"],
     "drawing/folding": ["test_drawing_folding"],

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from striate import datasets, models
+    from striate.dense_form import dense
     from striate.evaluation import evaluate
     from striate.recipes import Recipe
     from striate.runs import Run
@@ -19,6 +20,7 @@ __all__ = [
     "Run",
     "build",
     "datasets",
+    "dense",
     "evaluate",
     "models",
     "resume",
@@ -31,6 +33,7 @@ _ROOMS = {
     "Recipe": "recipes",
     "Run": "runs",
     "build": "weights",
+    "dense": "dense_form",
     "evaluate": "evaluation",
     "resume": "training",
     "trace": "tracing",

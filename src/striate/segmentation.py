@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from striate.batches import Batch
 from striate.datasets.masks import IGNORED
-from striate.dense import dense
+from striate.dense_form import dense
 from striate.mask_data import MaskData, class_weights, tiles_per_epoch, with_weights
 from striate.models import find_network
 from striate.modes import evaluating

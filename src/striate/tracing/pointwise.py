@@ -232,5 +232,8 @@ def _table() -> tuple[dict[Callable[..., Any], Rule], frozenset[Callable[..., An
 
 
 POINTWISE, IN_PLACE = _table()
+# Whose answer at a place depends on what its arguments hold at that place, and on nothing else.
+_OF_ONE_PLACE = (_pointwise, _broadcasting, _with_weights, _comparison, _where, _conversion)
+PLACEWISE = frozenset(f for f, rule in POINTWISE.items() if rule in _OF_ONE_PLACE)
 # Their weights scale and no more: the rules do not look at them.
 UNWEIGHED = frozenset([F.batch_norm, F.instance_norm, F.group_norm])

@@ -293,7 +293,7 @@ class Recorder(TorchFunctionMode):
     def _look_up(self, func: Function) -> _Traits:
         traits = self._traits[func] = _Traits(
             kind=func.__name__.strip("_"),
-            rule=self._rules.get(func),
+            rule=self._rules.get(func) or getattr(func, "rule", None),  # of its own
             keeping=KEEPS.get(func),
             is_constant=func in NEW_CONSTANTS,
             is_attribute=func.__name__ == "__get__",
