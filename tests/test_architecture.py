@@ -97,6 +97,8 @@ TESTED_BY = {
     "strips/scheduling": ["test_strips_scheduling"],
     "studies/__init__": ["test_cli_study"],
     "tiling/__init__": ["test_tiling"],
+    "tiling/blending": ["test_tiling_blending"],
+    "tiling/checking": ["test_tiling_checking"],
     "tiling/cutting": ["test_tiling_cutting"],
     "tiling/fitting": ["test_tiling_fitting"],
     "tiling/memory": ["test_tiling_memory"],

@@ -1,5 +1,6 @@
 """A label for every pixel of an image of any size: in one piece, or tile by tile, equally."""
 
+import itertools
 from collections.abc import Callable
 from typing import Protocol
 
@@ -10,6 +11,7 @@ from striate.errors import UsageError
 from striate.mirroring import Read, Region, read_mirrored
 from striate.modes import evaluating
 from striate.tiling import Tile, TilePlan, plan_tiles
+from striate.tiling.blending import weight_of
 from striate.tiling.checking import first_tensor
 
 Write = Callable[[Region, Tensor], None]  # pixels of the image, logits ``(K, *region)``
@@ -58,6 +60,7 @@ def predict_tiled(
     *,
     memory: int | str = "500MB",
     return_logits: bool = False,
+    blend: bool = False,
     progress: Progress | None = None,
 ) -> Tensor:
     """Label every pixel, tile by tile in little memory; the answer is that of ``whole``.
@@ -68,6 +71,8 @@ def predict_tiled(
         memory: What input, maps and answer of a tile may take, in bytes or as ``"500MB"``; the
             weights, the image and the result come on top.
         return_logits: Give the logits of all classes instead, ``(K, *spatial)``.
+        blend: Where tiles cannot equal the whole, let them overlap and blend their logits; without
+            it, that is refused.
         progress: Called after each tile with the number of tiles done and of all.
 
     Returns:
@@ -84,7 +89,7 @@ def predict_tiled(
         >>> torch.equal(labels, whole(net, image).argmax(0))
         True
     """
-    plan = plan_tiles(network, tuple(image.shape), memory=memory)
+    plan = plan_tiles(network, tuple(image.shape), memory=memory, blend=blend)
     if return_logits:
         return _logits(network, image, plan, progress)
     if plan.classes > 255:
@@ -138,12 +143,68 @@ def run_plan(
     """
     done = set[int]() if done is None else done
     with evaluating(network), torch.inference_mode():
+        if plan.blending:
+            _run_blended(network, plan, read, write, done, progress)
+            return
         for number, tile in enumerate(plan.tiles):
             if number not in done:
                 write(tile.output, answer(network, plan, tile, read))
                 done.add(number)
             if progress is not None:
                 progress(number + 1, len(plan.tiles))
+
+
+def _run_blended(
+    network: nn.Module,
+    plan: TilePlan,
+    read: Read,
+    write: Write,
+    done: Done,
+    progress: Progress | None,
+) -> None:
+    """Run rows of overlapping tiles; write what no later row changes, a band for each row."""
+    first = len(plan.shape) - 1 - len(plan.axes)  # the axis along which rows follow one another
+    rows = [
+        list(row)
+        for _, row in itertools.groupby(
+            plan.tiles, lambda tile: [part.start for part in tile.output[: first + 1]]
+        )
+    ]
+    spans = [row[0].output[: first + 1] for row in rows]
+    sums = torch.zeros(0)
+    for number, row in enumerate(rows):
+        *stack, span = spans[number]
+        begin, end = span.start, span.stop
+        later = [n for n in range(number, len(rows)) if [*spans[n][:first]] == stack]
+        touched = [n for n in later if spans[n][first].start < end]
+        stop = spans[later[1]][first].start if len(later) > 1 else end
+        room = torch.zeros(plan.classes, end - begin, *plan.shape[2 + first :])
+        if begin > 0:
+            room[:, : sums.shape[1]] = sums  # what earlier rows left
+        sums = room
+        if any(n not in done for n in touched):
+            for tile in row:
+                _add(sums, answer(network, plan, tile, read), plan, tile, begin)
+        if number not in done:
+            everywhere = (slice(0, size) for size in plan.shape[2 + first :])
+            band = sums[:, : stop - begin]
+            if first:
+                band = band[:, None]
+            write((*stack, slice(begin, stop), *everywhere), band)
+            done.add(number)
+        sums = sums[:, stop - begin :]
+        if progress is not None:
+            progress(number + 1, len(rows))
+
+
+def _add(sums: Tensor, logits: Tensor, plan: TilePlan, tile: Tile, begin: int) -> None:
+    """Add a tile's logits, weighed, to the sums of its row, which begins at ``begin``."""
+    dims = len(plan.axes)
+    output = tile.output[-dims:]
+    weight = torch.from_numpy(weight_of(plan.blending, output))
+    rows = slice(output[0].start - begin, output[0].stop - begin)
+    place = (slice(None), rows, *output[1:])
+    sums[place] += logits.reshape(len(logits), *weight.shape) * weight
 
 
 def answer(network: nn.Module, plan: TilePlan, tile: Tile, read: Read) -> Tensor:

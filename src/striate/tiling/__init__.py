@@ -16,6 +16,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from striate.errors import UsageError
 from striate.mirroring import Region
+from striate.tiling.blending import Weights, blended_tiles
 from striate.tiling.checking import check_tiles
 from striate.tiling.cutting import Cutting, Piece, amount, cut
 from striate.tiling.fitting import Axis, fit_axes
@@ -53,6 +54,9 @@ class TilePlan:
         multiply_adds: Of all tiles.
         whole_multiply_adds: Of the whole input in one run (of each slice).
         peak_bytes: What maps, input and answer of the largest tile take, weights left out.
+        notice: Where tiles overlap and are blended, because they cannot equal the whole: a
+            sentence that says so. Empty where they are exact.
+        blending: Then, along each axis, how much each tile counts at its pixels.
     """
 
     shape: tuple[int, ...]
@@ -63,6 +67,8 @@ class TilePlan:
     multiply_adds: int
     whole_multiply_adds: int
     peak_bytes: int
+    notice: str = ""
+    blending: tuple[dict[int, Weights], ...] = field(default=(), repr=False, compare=False)
 
     @property
     def waste(self) -> float:
@@ -110,7 +116,11 @@ def dimensions(network: nn.Module, shape: Sequence[int]) -> int:
 
 
 def plan_tiles(
-    network: nn.Module, shape: Sequence[int], *, memory: int | str | None = None
+    network: nn.Module,
+    shape: Sequence[int],
+    *,
+    memory: int | str | None = None,
+    blend: bool = False,
 ) -> TilePlan:
     """Cut an image into the tiles that need the least work within a limit of memory.
 
@@ -123,6 +133,8 @@ def plan_tiles(
         shape: Of the image, ``(C, *spatial)``.
         memory: What input, maps and answer of a tile may take, in bytes or as ``"500MB"``; the
             weights, the image and its result are not in it. None is without limit: one tile.
+        blend: Where exact tiles cannot be had, take overlapping ones whose answers are blended;
+            the plan's ``notice`` then says so.
 
     Raises:
         UsageError: The network does not answer by pixels, the limit is too small for its
@@ -142,28 +154,65 @@ def plan_tiles(
             f"an image of shape {tuple(shape)} for a network in {seen} dimensions: "
             f"channels and {seen} axes are needed, or {seen + 1} for a stack of slices"
         )
+    if limit is None:
+        return _exact(network, tuple(shape), seen, None)
+    try:
+        return _exact(network, tuple(shape), seen, limit)
+    except UsageError as refusal:
+        if not blend:
+            raise
+        return _blended(network, tuple(shape), seen, limit, str(refusal))
+
+
+def _exact(network: nn.Module, shape: tuple[int, ...], seen: int, limit: int | None) -> TilePlan:
     channels, *sizes = shape
     slices, sizes = sizes[:-seen], sizes[-seen:]
     axes, classes, products = fit_axes(network, (channels, *sizes))
     cutting = Cutting(network, channels, axes)
     lengths = cutting.whole if limit is None else cutting.within(limit)
     pieces = [cut(axis, length) for axis, length in zip(axes, lengths, strict=True)]
-    for place, pieces_along in enumerate(pieces):
-        if len(pieces_along) > 1:
+    for place, along in enumerate(pieces):
+        if len(along) > 1:
             check_tiles(network, channels, axes, place)
-    pieces = [[_only(z) for z in range(count)] for count in slices] + pieces
     return TilePlan(
-        shape=tuple(shape),
+        shape=shape,
         classes=classes,
-        tiles=tuple(
-            Tile(*(tuple(regions) for regions in zip(*parts, strict=True)))
-            for parts in itertools.product(*pieces)
-        ),
+        tiles=_tiles(slices, pieces),
         axes=axes,
         tile_shape=(channels, *(1 for _ in slices), *lengths),
         multiply_adds=(cutting.work(lengths) or 0) * math.prod(slices),
         whole_multiply_adds=products * math.prod(slices),
         peak_bytes=cutting.bytes(lengths),
+    )
+
+
+def _blended(
+    network: nn.Module, shape: tuple[int, ...], seen: int, limit: int, refusal: str
+) -> TilePlan:
+    channels, *sizes = shape
+    slices, sizes = sizes[:-seen], sizes[-seen:]
+    axes, classes, products = fit_axes(network, (channels, *sizes))
+    found = blended_tiles(network, (channels, *sizes), limit)
+    tiles = _tiles(slices, found.pieces)
+    return TilePlan(
+        shape=shape,
+        classes=classes,
+        tiles=tiles,
+        axes=axes,
+        tile_shape=(channels, *(1 for _ in slices), *found.lengths),
+        multiply_adds=found.multiply_adds * len(tiles),
+        whole_multiply_adds=products * math.prod(slices),
+        peak_bytes=found.peak_bytes,
+        notice=f"tiles overlap and are blended, near the whole answer, not equal to it: {refusal}",
+        blending=found.weights,
+    )
+
+
+def _tiles(slices: Sequence[int], pieces: Sequence[list[Piece]]) -> tuple[Tile, ...]:
+    along = [*([_only(z) for z in range(count)] for count in slices), *pieces]
+    return tuple(
+        Tile(*(tuple(regions) for regions in zip(*parts, strict=True)))
+        for parts in itertools.product(*along)
     )
 
 

@@ -121,12 +121,12 @@ class Cutting:
             if len(fitting) == 0:
                 return self._smallest(lengths[left], limit)
             found = tuple(lengths[fitting[0]].tolist())
-            needed = self.bytes(found)
-            if needed > limit:
-                for_a_pixel = max(for_a_pixel, needed / math.prod(found))
-            elif self.work(found) is not None:
-                return found
             left[fitting[0]] = False
+            if self.work(found) is not None:
+                needed = self.bytes(found)
+                if needed <= limit:
+                    return found
+                for_a_pixel = max(for_a_pixel, needed / math.prod(found))
 
     def _smallest(self, lengths: Lengths, limit: int) -> tuple[int, ...]:
         """Try the smallest tiles, where the guess at their memory leaves none."""

@@ -43,6 +43,8 @@ class Axis(NamedTuple):
     @property
     def overlap(self) -> int:
         """How much two neighbouring tiles share, so that each output is whole in one of them."""
+        if not self.step:
+            return 0  # there is one alone
         needed = self.size - self.outputs + self.front + self.back
         return needed + (self.size - needed) % self.step
 
