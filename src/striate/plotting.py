@@ -116,10 +116,12 @@ def curves(rows: Sequence[Row], *, title: str) -> str:
     ]
     for left, heading, lines in (
         (_LEFT_OF_LOSS, "loss", losses),
-        (_LEFT_OF_ERROR, "error rate [%]", errors),
+        (_LEFT_OF_ERROR, "error [%]" if dices else "error rate [%]", errors),
     ):
         up = _value_axis(lines)
-        parts += _frame(left, heading + ", log scale" * up.log, across, up)
+        # Three lines are named beside the heading: less room.
+        scale = ", log" if dices else ", log scale"
+        parts += _frame(left, heading + scale * up.log, across, up)
         if best:
             x = left + _WIDTH * across.share(best[0])
             parts.append(

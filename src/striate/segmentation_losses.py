@@ -23,6 +23,11 @@ class PixelLoss(Protocol):
     ) -> Tensor: ...
 
 
+def _precise(logits: Tensor) -> Tensor:
+    """Give numbers of half precision in single: the sums over an image would overflow in it."""
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+
+
 class WeightedCrossEntropy(NamedTuple):
     """Cross-entropy of the softmax over classes, each pixel with its weight.
 
@@ -49,7 +54,7 @@ class WeightedCrossEntropy(NamedTuple):
 
     def __call__(self, logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """Average over the pixels that count."""
-        targets = targets.to(torch.int64)
+        logits, targets = _precise(logits), targets.to(torch.int64)
         losses = F.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="none")
         if self.focus:
             losses = losses * (1 - torch.exp(-losses)) ** self.focus
@@ -86,6 +91,7 @@ class SoftDice(NamedTuple):
 
     def __call__(self, logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """Average one minus Dice over the classes; weights multiply every sum's terms."""
+        logits = _precise(logits)
         counted = (targets != IGNORED).to(logits.dtype)
         if weights is not None:
             counted = counted * weights
