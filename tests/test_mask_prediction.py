@@ -1,0 +1,202 @@
+"""Files to files of labels: the whole answer, the file's own geometry, killed and gone on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from PIL import Image
+
+from commanding import refused, said
+from striate.errors import DataError, UsageError
+from striate.mask_prediction import Labeller, mask_files, outputs_for
+from striate.recipes import Recipe
+from striate.runs import Run
+from striate.tile_input import as_tensor, standardize, statistics
+from striate.tiled_prediction import whole
+from striate.training import train
+
+
+@pytest.fixture(scope="module")
+def run(cells, tmp_path_factory) -> Run:
+    recipe = Recipe(
+        network="unet_padded", data="isbi2012", width=4, depth=2, tile=(24,), epochs=1,
+        batch_size=4, optimizer="adamw", learning_rate=0.01,
+    )  # fmt: skip
+    return train(recipe, tmp_path_factory.mktemp("runs") / "cells", data_dir=cells)
+
+
+@pytest.fixture(scope="module")
+def brains(cells, tmp_path_factory) -> Run:
+    """A run on volumes, each standardised by itself."""
+    nibabel = pytest.importorskip("nibabel")
+    folder = tmp_path_factory.mktemp("data") / "hippocampus"
+    generator = np.random.default_rng(1)
+    pairs = []
+    for name in ("imagesTr", "labelsTr"):
+        (folder / name).mkdir(parents=True)
+    affine = np.diag([2.0, 1.5, 3.0, 1.0])
+    for number in range(10):
+        label = np.zeros((9, 13, 11), np.uint8)
+        label[2:6, 3:9, 2:8], label[6:8, 3:9, 2:8] = 1, 2
+        image = (label * 100 + generator.normal(0, 20, label.shape) + 500 * number).astype("f4")
+        for kind, values in (("imagesTr", image), ("labelsTr", label)):
+            nibabel.save(nibabel.Nifti1Image(values, affine), folder / kind / f"{number}.nii.gz")
+        pairs.append({"image": f"./imagesTr/{number}.nii.gz", "label": f"./labelsTr/{number}.nii.gz"})
+    (folder / "dataset.json").write_text(json.dumps({
+        "training": pairs, "modality": {"0": "MRI"},
+        "labels": {"0": "background", "1": "Anterior", "2": "Posterior"},
+    }))  # fmt: skip
+    recipe = Recipe(
+        network="unet3d", data="hippocampus", width=4, depth=1, tile=(8,), epochs=2, batch_size=2,
+        normalization="none", optimizer="adamw", learning_rate=0.01,
+    )  # fmt: skip
+    return train(recipe, tmp_path_factory.mktemp("runs") / "brains", data_dir=folder.parent)
+
+
+def plainly(run: Run, pixels: np.ndarray) -> np.ndarray:
+    """Label ``(C, *spatial)`` in one piece."""
+    image = as_tensor(pixels)
+    own = statistics([image]) if run.tile_spec.intensity == "image" else None
+    return whole(run.network(), standardize(image, run.tile_spec, own)).argmax(0).numpy()
+
+
+def test_a_stack_comes_back_as_a_stack_slice_by_slice(run, cells, tmp_path):
+    file = cells / "isbi2012" / "train-volume.tif"
+    done = Labeller(run, memory="100KB").label(file, tmp_path / "out.tif")
+    labels = tifffile.imread(tmp_path / "out.tif")
+    stack = tifffile.imread(file)
+    assert (labels.shape, labels.dtype) == (stack.shape, np.uint8)
+    for number in (0, 17):
+        assert np.array_equal(labels[number], plainly(run, stack[number][None]))
+    assert done.pixels == {"membrane": int((labels == 0).sum()), "cell": int((labels == 1).sum())}
+
+
+def test_a_volume_keeps_its_affine_for_another_reader(brains, tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    affine = np.array([[-2, 0.1, 0, 5], [0.1, 1.5, 0, -7], [0, 0, 3, 9], [0, 0, 0, 1]])
+    values = np.random.default_rng(3).normal(90, 40, (15, 10, 12)).astype("f4")
+    nibabel.save(nibabel.Nifti1Image(values, affine), tmp_path / "scan.nii.gz")
+    done = Labeller(brains, memory="200KB").label(tmp_path / "scan.nii.gz", tmp_path / "l.nii.gz")
+    written = nibabel.load(tmp_path / "l.nii.gz")
+    assert np.allclose(written.affine, affine, atol=1e-6)
+    wanted = plainly(brains, np.ascontiguousarray(values.T)[None])
+    assert np.array_equal(np.asarray(written.dataobj).T, wanted)
+    assert done.notes == ()
+
+
+def test_a_volume_of_other_spacing_is_told(brains, tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    values = np.zeros((9, 9, 9), np.float32)
+    nibabel.save(nibabel.Nifti1Image(values + 1, np.diag([4, 1.5, 3, 1])), tmp_path / "s.nii")
+    (note,) = Labeller(brains).label(tmp_path / "s.nii", tmp_path / "l.nii").notes
+    assert note.startswith("its pixels are 3 × 1.5 × 4 mm, those of training 3 × 1.5 × 2")
+
+
+def test_pictures_become_png_and_sixteen_bits_are_brought_to_bytes(run, tmp_path):
+    grey = np.random.default_rng(2).integers(0, 256, (37, 41), dtype=np.uint8)
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "b.png")
+    labeller = Labeller(run)
+    labeller.label(tmp_path / "a.png", tmp_path / "la.png")
+    note = labeller.label(tmp_path / "b.png", tmp_path / "lb.png").notes
+    one, two = (np.asarray(Image.open(tmp_path / name)) for name in ("la.png", "lb.png"))
+    assert np.array_equal(one, plainly(run, grey[None]))
+    assert np.array_equal(one, two)
+    assert note == ("uint16 brought to the range of uint8",)
+
+
+def test_eight_views_are_averaged_over_the_whole_image(run, tmp_path):
+    grey = np.random.default_rng(2).integers(0, 256, (24, 24), dtype=np.uint8)
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    Labeller(run, protocol="turns").label(tmp_path / "a.png", tmp_path / "l.png")
+    image = standardize(as_tensor(grey[None]), run.tile_spec)
+    total = 0
+    for view in (image, image.flip(-1)):
+        for k in range(4):
+            shares = whole(run.network(), torch.rot90(view, k, (1, 2))).softmax(0)
+            back = torch.rot90(shares, -k, (1, 2))
+            total = total + (back if view is image else back.flip(-1))
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "l.png")), total.argmax(0).numpy())
+    with pytest.raises(UsageError, match="protocol ten-crop does not fit masks: single, turns"):
+        Labeller(run, protocol="ten-crop")
+
+
+def test_files_that_do_not_fit_are_refused_by_name(run, brains, tmp_path):
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "rgb.png")
+    with pytest.raises(DataError, match=r"rgb.png has 3 channels, the run reads 1"):
+        Labeller(run).label(tmp_path / "rgb.png", tmp_path / "l.png")
+    tifffile.imwrite(tmp_path / "f.tif", np.zeros((8, 8), np.float32))
+    with pytest.raises(DataError, match=r"f.tif stores float32, the training images uint8"):
+        Labeller(run).label(tmp_path / "f.tif", tmp_path / "l.tif")
+    bad = np.full((8, 8, 8), np.nan, np.float32)
+    tifffile.imwrite(tmp_path / "nan.tif", bad)
+    with pytest.raises(DataError, match=r"nan.tif holds values that are no numbers"):
+        Labeller(brains).label(tmp_path / "nan.tif", tmp_path / "l.tif")
+    assert not list(tmp_path.glob("l*"))
+
+
+def test_outputs_never_meet_inputs_or_one_another(tmp_path):
+    one, two = tmp_path / "a" / "x.tif", tmp_path / "b" / "x.tif"
+    for path in (one, two):
+        path.parent.mkdir()
+        path.write_bytes(b"")
+    picture = tmp_path / "photo.jpg"
+    picture.write_bytes(b"")
+    assert outputs_for([one], None, overwrite=False) == [Path("labels/x.tif")]
+    assert outputs_for([picture], tmp_path / "o", overwrite=False) == [tmp_path / "o" / "photo.png"]
+    assert outputs_for([one], tmp_path / "y.tif", overwrite=False) == [tmp_path / "y.tif"]
+    with pytest.raises(UsageError, match=r"x.tif and .*x.tif would both be labelled in"):
+        outputs_for([one, two], tmp_path / "o", overwrite=False)
+    with pytest.raises(UsageError, match="is the image itself"):
+        outputs_for([one], one, overwrite=True)
+    with pytest.raises(UsageError, match="exists; replace it with --overwrite"):
+        outputs_for([one], two, overwrite=False)
+    assert outputs_for([one], two, overwrite=True) == [two]
+    with pytest.raises(UsageError, match=r"y.tif is a file, but there are 2 images"):
+        outputs_for([one, picture], tmp_path / "y.tif", overwrite=False)
+    assert mask_files([tmp_path / "a", two]) == [one, two]
+    with pytest.raises(DataError, match="does not exist"):
+        mask_files([tmp_path / "absent.tif"])
+
+
+def test_the_command_writes_labels_and_says_their_shares(run, cells, tmp_path, capsys):
+    file = str(cells / "isbi2012" / "train-volume.tif")
+    text = said(capsys, "predict", str(run.path), file, "-o", str(tmp_path / "out"), "--json")
+    (done,) = json.loads(text)
+    labels = tifffile.imread(done["out"])
+    assert done["pixels"]["cell"] == int((labels == 1).sum())
+    assert refused(capsys, 2, "predict", str(run.path), file, "-o", str(tmp_path / "out"))
+
+
+def test_killed_it_goes_on_and_ends_with_the_same_bytes(run, tmp_path):
+    stack = np.random.default_rng(0).integers(0, 256, (60, 160, 160), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "in.tif", stack)
+    arguments = [sys.executable, "-m", "striate", "predict", str(run.path), "in.tif",
+                 "--memory", "1MB", "--threads", "1"]  # fmt: skip
+    whole_run = subprocess.run([*arguments, "-o", "whole.tif"], cwd=tmp_path, capture_output=True)
+    assert whole_run.returncode == 0, whole_run.stderr
+    killed = 0
+    for _ in range(3):
+        process = subprocess.Popen([*arguments, "-o", "cut.tif"], cwd=tmp_path,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        journal = tmp_path / ".cut.tif.tiles" / "journal"
+        before = len(journal.read_bytes()) if journal.exists() else 0
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
+            if journal.exists() and len(journal.read_bytes()) > before + 1:
+                os.kill(process.pid, signal.SIGKILL)
+            time.sleep(0.01)
+        killed += process.wait() == -signal.SIGKILL
+    assert killed >= 1
+    subprocess.run([*arguments, "-o", "cut.tif", "--overwrite"], cwd=tmp_path, check=True,
+                   capture_output=True)  # fmt: skip
+    assert (tmp_path / "cut.tif").read_bytes() == (tmp_path / "whole.tif").read_bytes()
+    assert not journal.parent.exists()
