@@ -66,6 +66,7 @@ TESTED_BY = {
     "cli/results": ["test_cli_results"],
     "cli/study": ["test_cli_study"],
     "datasets/__init__": ["test_datasets"],
+    "datasets/mask_catalogue": ["test_mask_sets"],
     "drawing/__init__": ["test_drawing"],
     "drawing/blocks": ["test_drawing_blocks"],
     "drawing/folding": ["test_drawing_folding"],

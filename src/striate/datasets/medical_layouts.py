@@ -60,9 +60,7 @@ def read_description(folder: Path) -> Described:
     pairs = sorted(_listed(folder, image, mask, len(modalities)) for image, mask in listed)
     if not pairs:
         raise DataError(f"{file} lists no training images; complete it")
-    return Described(
-        "Medical Segmentation Decathlon", {"train": tuple(pairs)}, names, modalities
-    )
+    return Described("Medical Segmentation Decathlon", {"train": tuple(pairs)}, names, modalities)
 
 
 def _names(file: Path, labels: Mapping[str, Any], *, is_nnunet: bool) -> dict[int, str]:
@@ -71,8 +69,8 @@ def _names(file: Path, labels: Mapping[str, Any], *, is_nnunet: bool) -> dict[in
     regions = [str(name) for value, name in pairs if isinstance(value, list)]
     if regions:
         raise DataError(
-            f"{file} names regions of several values ({', '.join(regions)}), where a pixel can be of "
-            "several classes, which is not supported; give each value one name"
+            f"{file} names regions of several values ({', '.join(regions)}), where a pixel can be "
+            "of several classes, which is not supported; give each value one name"
         )
     named = sorted((int(value), str(name)) for value, name in pairs)
     return {value: LEFT_OUT if is_nnunet and name == "ignore" else name for value, name in named}
