@@ -131,7 +131,6 @@ def test_a_table_names_colors(tmp_path):
 
 
 def test_a_palette_is_read_by_index_or_color_as_the_table_says(tmp_path):
-    picture = Image.fromarray(MASK % 3)
     picture = Image.fromarray(MASK % 3, "P")
     picture.putpalette([0, 0, 0, 9, 9, 9, 200, 0, 0])
     write(tmp_path / "images" / "a.png", pixels(3, 5))
@@ -197,14 +196,16 @@ def test_what_was_done_to_images_is_told_once_with_names(tmp_path):
 
 def test_a_mask_that_lies_elsewhere_is_told(tmp_path):
     image = pixels(3, 4, 5)
-    for name, shift in (("a", 0.0), ("b", 2.5)):
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    for name, folder, shift in (
+        ("a", "images", 1.5), ("a", "masks", 1.5), ("b", "images", 0.0), ("b", "masks", 2.5),
+    ):  # fmt: skip
         affine = np.eye(4)
-        write(tmp_path / "images" / f"{name}.nii", image)
-        (tmp_path / "masks").mkdir(exist_ok=True)
         affine[0, 3] = shift
-        like = Source(tmp_path, "", (1, 3, 4, 5), image.dtype, lambda region: image,
-                      Geometry((1, 1, 1), "mm", affine))  # fmt: skip
-        write_volume(tmp_path / "masks" / f"{name}.nii", image % 2, like=like)
+        geometry = Geometry((1, 1, 1), "mm", affine)
+        like = Source(tmp_path, "", (1, 3, 4, 5), image.dtype, lambda region: image, geometry)
+        write_volume(tmp_path / folder / f"{name}.nii", image % 2, like=like)
     (note,) = read_mask_folder(tmp_path, ("train",)).notes
     assert note.startswith("its mask lies elsewhere, as the files' affines say")
     assert note.endswith(": b.nii")
