@@ -38,11 +38,18 @@ def test_models_names_every_network_and_every_recipe(capsys):
     assert {"paper", "title", "num_classes", "recipe"} < set(listed["networks"]["lenet5"])
 
 
+ALL_SETS = [*datasets.DATASETS, *datasets.MASK_SETS]
+
+
 def test_datasets_names_every_set(capsys):
     text = said(capsys, "datasets")
-    assert all(re.search(rf"^{name} ", text, re.MULTILINE) for name in datasets.DATASETS)
+    assert all(re.search(rf"^  {name} ", text, re.MULTILINE) for name in ALL_SETS)
     listed = json.loads(said(capsys, "datasets", "--json"))
-    assert list(listed) == list(datasets.DATASETS)
+    assert list(listed) == ALL_SETS
+    assert listed["digits"]["task"] == "classification"
+    assert listed["hippocampus"]["image_shape"] == [1, None, None, None]
+    assert listed["camvid-half"]["task"] == "segmentation"
+    assert listed["isbi2012"]["modalities"] == ["EM"]
     assert listed["digits"]["parts"] == {"train": 1197, "validation": 300, "test": 300}
     assert len(listed["cifar10"]["classes"]) == 10
 

@@ -9,10 +9,12 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from conftest import real_data
-from striate.datasets import DATASETS, find_or_fetch, is_path, load
+from striate.datasets import DATASETS, find_or_fetch, is_path, load, load_masks
 from striate.datasets.catalogue import PublishedFile
 from striate.datasets.idx import write_idx
 from striate.errors import DataError, UsageError
@@ -140,7 +142,7 @@ def test_an_unknown_part_is_refused():
     ("name", "words"),
     [
         ("mnits", r"no data set is called 'mnits'; did you mean 'mnist'\? or give the path of a"),
-        ("", "no data set is called ''; known: cifar10, digits, fashion-mnist, mnist, usps or"),
+        ("", "no data set is called ''; known: camvid-half, cifar10, digits, .*, usps or give"),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest(name, words):
@@ -236,3 +238,37 @@ def test_a_set_in_another_form_is_told_and_passed_over(roots, capsys):
     shutil.rmtree(variable / "usps")
     assert find_or_fetch(DATASETS["usps"], data_dir) == cache / "usps"
     assert capsys.readouterr().err == ""
+
+
+def masked(folder):
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True)
+        Image.fromarray(np.eye(3, 5, dtype=np.uint8)).save(folder / name / "a.png")
+    return str(folder)
+
+
+def test_images_with_masks_and_with_labels_are_told_apart(tmp_path, small_set, monkeypatch):
+    folder = masked(tmp_path / "cells")
+    assert load_masks(folder).classes == ("0", "1")
+    hint = "train a network that labels pixels, unet say"
+    with pytest.raises(UsageError, match=rf"cells holds images with masks; {hint}"):
+        load(folder)
+    with pytest.raises(UsageError, match=rf"camvid-half has a mask for each image; {hint}"):
+        load("camvid-half")
+    with pytest.raises(UsageError, match=r"bars is a MNIST-style IDX set, with one label for an im"):
+        load_masks(str(small_set))
+    with pytest.raises(UsageError, match=r"digits has one label for an image, but a mask for each"):
+        load_masks("digits")
+    monkeypatch.chdir(tmp_path)
+    masked(tmp_path / "isbi2012")  # a name comes before a folder here
+    with pytest.raises(UsageError, match=r"isbi2012 has a mask for each image"):
+        load("isbi2012")
+
+
+def test_a_set_with_masks_or_a_part_that_does_not_exist_gets_the_nearest():
+    with pytest.raises(UsageError, match=r"with masks is called 'isbi2021'; did you mean 'isbi2012"):
+        load_masks("isbi2021")
+    with pytest.raises(UsageError, match=r"no data set is called 'hippocampos'; did you mean 'hip"):
+        load("hippocampos")
+    with pytest.raises(UsageError, match=r"no set has a part 'valid': did you mean 'validation'"):
+        load_masks("isbi2012", parts=("valid",))

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 # In the order in which a person reads them; the later use what the earlier made.
 HOW_TO = [
     ROOT / "docs" / f"{name}.md"
-    for name in ("train", "weights", "evaluate", "predict", "describe", "draw")
+    for name in ("train", "weights", "evaluate", "predict", "segment", "describe", "draw")
 ]
 PAGES = [ROOT / "README.md", *HOW_TO, *sorted(set((ROOT / "docs").glob("*.md")) - set(HOW_TO))]
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 
 from striate.datasets.masks import MaskedImage
@@ -75,10 +76,11 @@ def test_a_network_for_images_sees_volumes_slice_by_slice():
     [
         (("CT",), 3, torch.int16, "ct"), (("MRI",), 2, torch.uint8, "image"),
         (("",), 3, torch.uint8, "image"), (("",), 2, torch.uint8, "set"),
+        (("FLAIR", "T1w"), 2, torch.uint8, "image"), (("EM",), 2, torch.uint8, "set"),
     ],
 )  # fmt: skip
 def test_intensity_follows_what_made_the_images(modalities, axes, dtype, wanted):
-    each = image(*(6,) * axes, dtype=dtype)
+    each = image(*(6,) * axes, dtype=dtype, channels=len(modalities))
     loaded = data_of(each, modalities=modalities)
     assert tile_spec(loaded, (4,) * axes, RECIPE).intensity == wanted
     assert tile_spec(loaded, (4,) * axes, RECIPE.replace(intensity="set")).intensity == "set"
@@ -98,9 +100,22 @@ def test_ct_keeps_the_middle_of_the_values_inside_the_masks():
         tile_spec(data_of(empty), (4, 4), RECIPE.replace(intensity="ct"))
 
 
-def test_images_of_different_channels_are_refused():
-    with pytest.raises(DataError, match=r"images of here have 1 and 3 channels"):
-        tile_spec(data_of(image(4, 4), image(4, 4, channels=3)), (4, 4), RECIPE)
+def test_masks_of_one_class_alone_teach_nothing_and_what_is_odd_is_told(isbi2012, tmp_path):
+    folder = tmp_path / "cells"
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True)
+    (folder / "classes.csv").write_text("value,name\n0,ground\n1,cell\n")
+    pixels = np.arange(35, dtype=np.uint8).reshape(5, 7)
+    for number in range(3):
+        tifffile.imwrite(folder / "images" / f"{number}.tif", pixels)
+        tifffile.imwrite(folder / "masks" / f"{number}.tif", pixels * 0)
+    recipe = RECIPE.replace(data=str(folder))
+    with pytest.raises(DataError, match=r"all training masks of .*cells hold one class alone"):
+        load_mask_data(recipe, 2)
+    tifffile.imwrite(folder / "masks" / "1.tif", pixels % 2)
+    notes = load_mask_data(recipe, 2).notes
+    assert notes == ("train: no class but ground in the mask of 0.tif, 2.tif",)
+    assert load_mask_data(RECIPE, 2, isbi2012.parent).notes == ()
 
 
 def test_balanced_classes_weigh_the_same_and_one_on_average():

@@ -1,6 +1,9 @@
 """Recipe, data and network brought together, or refused with what to change."""
 
+import shutil
+
 import pytest
+import tifffile
 
 from striate.display import Silent
 from striate.errors import DataError, UsageError
@@ -55,6 +58,31 @@ def test_what_does_not_fit_is_refused_with_the_remedy(changes, words, cells):
 def test_fields_of_masks_are_refused_for_labels_of_images(changes, words):
     with pytest.raises(UsageError, match=words):
         prepared(Recipe(network="lenet5", data="digits", **changes))
+
+
+class Notebook(Silent):
+    """Keeps what it is told."""
+
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+def test_what_is_odd_about_masks_is_told(tmp_path, cells):
+    labels = tifffile.imread(cells / "isbi2012" / "train-labels.tif")
+    labels[[0, 3, 4]] = 255  # 0 and 3 are trained on, 4 is validated on
+    (tmp_path / "isbi2012").mkdir()
+    tifffile.imwrite(tmp_path / "isbi2012" / "train-labels.tif", labels)
+    shutil.copy(cells / "isbi2012" / "train-volume.tif", tmp_path / "isbi2012")
+    display = Notebook()
+    prepare(with_defaults(MASKS), MASKS.model_fields_set, display, tmp_path)
+    name = "train-volume.tif, slice"
+    assert display.notes == [
+        f"train: no class but cell in the mask of {name} 0, {name} 3",
+        f"validation: no class but cell in the mask of {name} 4",
+    ]
 
 
 def test_data_of_the_other_kind_are_refused(cells):

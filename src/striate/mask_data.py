@@ -11,20 +11,22 @@ from torch import Tensor
 
 from striate import datasets
 from striate.batches import LEAST_STEPS_PER_EPOCH
-from striate.datasets.masks import IGNORED, MaskedImage
+from striate.datasets.masks import IGNORED, MaskedImage, oddities
 from striate.errors import DataError, UsageError
 from striate.models.unet_borders import border_weights
 from striate.randomness import order
 from striate.recipes import Recipe
 from striate.tile_input import CT_PERCENTILES, TileSpec, statistics
 
+# What people call channels of magnetic resonance, whose values have no unit.
+RESONANCE = {"mri", "mr", "t1", "t1w", "t1gd", "t1ce", "t2", "t2w", "flair", "adc", "dwi", "pd"}
 # Values inside the masks that percentiles are taken of, from each image.
 MOST_VALUES = 100_000
 
 
 @dataclass(frozen=True)
 class MaskData:
-    """What a run learns from, where every pixel has a class."""
+    """What a run learns from, where every pixel has a class; notes are words for the user."""
 
     training: tuple[MaskedImage, ...]
     validation: tuple[MaskedImage, ...]
@@ -32,6 +34,7 @@ class MaskData:
     modalities: tuple[str, ...]
     fingerprint: str
     source: str
+    notes: tuple[str, ...] = ()
 
 
 def load_mask_data(recipe: Recipe, axes: int, data_dir: Path | None = None) -> MaskData:
@@ -51,6 +54,11 @@ def load_mask_data(recipe: Recipe, axes: int, data_dir: Path | None = None) -> M
     training, validation = masks.parts.get("train", ()), masks.parts.get("validation", ())
     if not training:
         raise DataError(f"{masks.source} has no images to train on")
+    if sum(share > 0 for share in class_shares(training, len(masks.classes))) < 2:
+        raise DataError(
+            f"all training masks of {masks.source} hold one class alone, so there is nothing to "
+            "tell apart; draw the objects into them"
+        )
     if recipe.validation == 0:
         validation = ()
     elif not validation:
@@ -62,6 +70,7 @@ def load_mask_data(recipe: Recipe, axes: int, data_dir: Path | None = None) -> M
         masks.modalities,
         masks.fingerprint(),
         masks.source,
+        (*masks.notes, *oddities(masks)),
     )
 
 
@@ -115,16 +124,7 @@ def tile_spec(data: MaskData, tile: tuple[int, ...], recipe: Recipe) -> TileSpec
         data: The images.
         tile: What the network is shown at once in training, complete [pixels].
         recipe: Its ``intensity`` overrules what the images say.
-
-    Raises:
-        DataError: The images have different numbers of channels.
     """
-    channels = {each.image.shape[0] for each in (*data.training, *data.validation)}
-    if len(channels) > 1:
-        raise DataError(
-            f"the images of {data.source} have {' and '.join(map(str, sorted(channels)))} "
-            "channels; bring them to one number"
-        )
     dtypes = [each.stored or str(each.image.dtype).removeprefix("torch.") for each in data.training]
     dtype = max(sorted({*dtypes}), key=dtypes.count)
     intensity = recipe.intensity or _intensity(data.modalities, len(tile), {*dtypes})
@@ -141,7 +141,7 @@ def tile_spec(data: MaskData, tile: tuple[int, ...], recipe: Recipe) -> TileSpec
     if spacings:
         spacing = tuple(torch.tensor(spacings, dtype=torch.float64).median(dim=0).values.tolist())
     return TileSpec(
-        channels=channels.pop(),
+        channels=data.training[0].image.shape[0],
         tile=tile,
         intensity=intensity,
         mean=mean,
@@ -157,9 +157,10 @@ def tile_spec(data: MaskData, tile: tuple[int, ...], recipe: Recipe) -> TileSpec
 def _intensity(
     modalities: Sequence[str], axes: int, dtypes: set[str]
 ) -> Literal["set", "image", "ct"]:
-    if {*modalities} == {"CT"}:
+    words = {word.lower() for word in modalities}
+    if words == {"ct"}:
         return "ct"
-    if "MRI" in modalities or axes == 3 or len(dtypes) > 1:
+    if words & RESONANCE or axes == 3 or len(dtypes) > 1:
         return "image"
     return "set"
 

@@ -76,7 +76,7 @@ def prepare(
     _check_fields(recipe, given, labels_images=labels_images)
     if labels_images:
         return _classification(recipe, given, display, data_dir)
-    return _segmentation(recipe, data_dir)
+    return _segmentation(recipe, display, data_dir)
 
 
 def _check_fields(recipe: Recipe, given: Collection[str], *, labels_images: bool) -> None:
@@ -141,11 +141,13 @@ def _check_fit(recipe: Recipe, spec: InputSpec, network: nn.Module, problems: li
         raise UsageError(f"{recipe.network} and these images need other choices: {told}")
 
 
-def _segmentation(recipe: Recipe, data_dir: Path | None) -> Prepared:
+def _segmentation(recipe: Recipe, display: Display, data_dir: Path | None) -> Prepared:
     known = find_network(recipe.network)
     axes = len(known.input_shape) - 1
     tile = _tile(recipe, axes)
     data = load_mask_data(recipe, axes, data_dir)
+    for note in data.notes:
+        display.note(note)
     _check_choices(recipe, len(data.validation))
     spec = tile_spec(data, tile, recipe)
     network = _fresh(recipe, spec.channels, len(data.classes))

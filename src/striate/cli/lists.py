@@ -2,14 +2,15 @@
 
 import json
 import textwrap
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from striate.cli.networks import Input, NetworkArgument, typed_network
 from striate.cli.options import Json, print_rich, print_table
-from striate.datasets import DATASETS
+from striate.datasets import DATASETS, MASK_SETS, NamedMaskSet, NamedSet
 from striate.errors import UsageError
 from striate.models import NETWORKS, RECIPES, networks_by_paper
 from striate.published_weights import PUBLISHED
@@ -52,30 +53,40 @@ def models(as_json: Json = False) -> None:
 def datasets(as_json: Json = False) -> None:
     """List the data sets that have a name."""
     if as_json:
-        sets = {
-            name: {
-                "title": named.title,
-                "image_shape": named.image_shape,
-                "classes": named.classes,
-                "parts": dict(named.parts),
-                "source": named.source,
-                "licence": named.licence,
-            }
-            for name, named in DATASETS.items()
-        }
-        print(json.dumps(sets, indent=1))
+        print(json.dumps({**_sets("classification"), **_sets("segmentation")}, indent=1))
         return
-    rows = [
-        (
-            name,
-            "×".join(map(str, named.image_shape)),
-            str(len(named.classes)),
-            " + ".join(f"{size:,}" for size in named.parts.values()),
-            named.title,
-        )
-        for name, named in DATASETS.items()
-    ]
+    rows: list[tuple[str, ...]] = []
+    for heading, sets in (("a label each", DATASETS), ("a mask each", MASK_SETS)):
+        rows.append((heading, "", "", "", ""))
+        rows += [
+            (
+                f"  {name}",
+                _size(named.image_shape),
+                str(len(named.classes)),
+                " + ".join(f"{size:,}" for size in named.parts.values()),
+                named.title,
+            )
+            for name, named in sets.items()
+        ]
     print_table(("set", "images", "classes", "train + … + test", "what it is"), rows)
+
+
+def _sets(task: str) -> dict[str, Any]:
+    """Give the sets for one kind of networks, as JSON has them."""
+    sets: Mapping[str, NamedSet | NamedMaskSet] = (
+        DATASETS if task == "classification" else MASK_SETS
+    )
+    keys = ("title", "image_shape", "classes", "modalities", "parts", "source", "licence")
+    return {
+        name: {"task": task, **{key: getattr(named, key) for key in keys if hasattr(named, key)}}
+        for name, named in sets.items()
+    }
+
+
+def _size(shape: Sequence[int | None]) -> str:
+    """Write a size, with a letter where it differs from image to image."""
+    names = "CDHW" if len(shape) == 4 else "CHW"
+    return "×".join(str(size or name) for size, name in zip(shape, names, strict=True))
 
 
 def describe(

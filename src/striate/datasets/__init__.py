@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from striate.datasets.catalogue import DATASETS, PARTS, NamedSet
+from striate.datasets.mask_catalogue import MASK_SETS, NamedMaskSet
 from striate.errors import DataError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from striate.datasets.masks import MaskSet
     from striate.datasets.sets import ImageSet
 
-__all__ = ["DATASETS", "PARTS", "NamedSet", "load", "load_masks"]
+__all__ = [
+    "DATASETS", "MASK_SETS", "PARTS", "NamedMaskSet", "NamedSet", "load", "load_masks",
+]  # fmt: skip
 
 
 def load(data: str, *, data_dir: Path | None = None, parts: Sequence[str] = PARTS) -> ImageSet:
@@ -45,23 +48,19 @@ def load(data: str, *, data_dir: Path | None = None, parts: Sequence[str] = PART
         >>> {name: len(part.images) for name, part in digits.parts.items()}
         {'train': 1197, 'validation': 300, 'test': 300}
     """
-    for part in parts:
-        if part not in PARTS:
-            raise UsageError(f"no set has a part {part!r}: {did_you_mean(part, PARTS)}")
+    _check_parts(parts)
     wanted = tuple(part for part in PARTS if part in parts)
+    if data in MASK_SETS:
+        raise UsageError(
+            f"{data} has a mask for each image; train a network that labels pixels, unet say"
+        )
     if is_path(data):
         from striate.datasets.reading import read_folder
 
-        return read_folder(expand(data), wanted)
+        return read_folder(_of_labels(expand(data)), wanted)
     if data not in DATASETS:
-        from striate.datasets.mask_sets import MASK_SETS
-
-        if data in MASK_SETS:
-            raise UsageError(
-                f"{data} has a mask for each image; train a network that labels pixels, unet say"
-            )
         raise UsageError(
-            f"no data set is called {data!r}; {did_you_mean(data, DATASETS)} "
+            f"no data set is called {data!r}; {did_you_mean(data, [*DATASETS, *MASK_SETS])} "
             "or give the path of a folder"
         )
     if data == "digits":
@@ -77,31 +76,68 @@ def load_masks(data: str, *, data_dir: Path | None = None, parts: Sequence[str] 
     """Load parts of a set of images with masks into memory.
 
     Args:
-        data: The name of such a set, ``isbi2012`` say, looked for as ``load`` does; or the path
-            of a folder, read as ``mask_folders.read_mask_folder`` says.
+        data: A key of ``MASK_SETS``, looked for as ``load`` does; or the path of a folder, read
+            as ``mask_folders.read_mask_folder`` says.
         data_dir: Where to look first.
-        parts: Which of train, validation and test.
+        parts: Which of train, validation and test. Others are not read, and those that the set
+            does not have are left out.
 
     Raises:
-        UsageError: No set of images with masks has this name.
+        UsageError: No set of images with masks has this name, no part has that one, or the set
+            has a label for each image instead.
         DataError: The files are missing or damaged, or a mask does not fit its image.
     """
-    from striate.datasets.mask_sets import MASK_SETS, find_mask_set
+    _check_parts(parts)
+    if data in MASK_SETS:
+        from striate.datasets.mask_sets import find_mask_set, read_mask_set
 
-    if is_path(data) and data not in MASK_SETS:
-        from striate.datasets.mask_folders import read_mask_folder
-
-        return read_mask_folder(expand(data), parts)
+        return read_mask_set(MASK_SETS[data], find_mask_set(data, _roots(data_dir)), parts)
     if data in DATASETS:
         raise UsageError(
             f"{data} has one label for an image, but a mask for each is needed: "
-            f"{', '.join(MASK_SETS)}"
+            f"{', '.join(MASK_SETS)}, or a folder with images/ and masks/"
         )
-    if data not in MASK_SETS:
+    if not is_path(data):
         raise UsageError(
-            f"no set of images with masks is called {data!r}; {did_you_mean(data, MASK_SETS)}"
+            f"no set of images with masks is called {data!r}; {did_you_mean(data, MASK_SETS)} "
+            "or give the path of a folder"
         )
-    return MASK_SETS[data].load(find_mask_set(data, _roots(data_dir)), parts)
+    from striate.datasets.mask_folders import read_mask_folder
+
+    return read_mask_folder(_of_masks(expand(data)), parts)
+
+
+def _check_parts(parts: Sequence[str]) -> None:
+    for part in parts:
+        if part not in PARTS:
+            raise UsageError(f"no set has a part {part!r}: {did_you_mean(part, PARTS)}")
+
+
+def _of_labels(folder: Path) -> Path:
+    """Refuse the folder of images with masks where whole images are to be labelled."""
+    from striate.datasets.layouts import FILES, find_files
+    from striate.datasets.mask_layouts import holds_masks
+
+    known = any(find_files(folder, layout) for layout in FILES)
+    if folder.is_dir() and not known and holds_masks(folder):
+        raise UsageError(
+            f"{folder} holds images with masks; train a network that labels pixels, unet say"
+        )
+    return folder
+
+
+def _of_masks(folder: Path) -> Path:
+    """Refuse the folder of images with a label each where pixels are to be labelled."""
+    from striate.datasets.layouts import FILES, TITLES, find_files
+
+    for layout in FILES:
+        if find_files(folder, layout):
+            raise UsageError(
+                f"{folder} is a {TITLES[layout]} set, with one label for an image, but a mask for "
+                "each is needed; give a folder with images/ and masks/, or train a network that "
+                "labels whole images, lenet5 say"
+            )
+    return folder
 
 
 def _roots(data_dir: Path | None) -> list[Path]:

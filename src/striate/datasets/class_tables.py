@@ -166,9 +166,9 @@ def numbered(held: Mapping[Path, Sequence[int]], folder: Path) -> ClassTable:
     if len(classes) > MOST_UNNAMED or _numbers_objects(held):
         path = max(held, key=lambda each: len(held[each]))
         raise DataError(
-            f"{path} holds {len(held[path])} different values, as where each object has a number of "
-            "its own (instances), which is not supported; give all objects of a class one value, "
-            f"or name the values in {file}"
+            f"{path} holds {len(held[path])} different values, as where each object has a number "
+            "of its own (instances), which is not supported; give all objects of a class one "
+            f"value, or name the values in {file}"
         )
     if len(found) < 2:
         raise DataError(

@@ -1,4 +1,4 @@
-"""How images and masks lie on disk: which folders make which part. Nothing is opened."""
+"""How images and masks lie on disk: which folders make which part."""
 
 from pathlib import Path
 from typing import NamedTuple

@@ -110,10 +110,14 @@ def _small(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _packed(path: Path, stored: NDArray[Any]) -> NDArray[np.int32]:
+    high = stored.astype(np.int64) // 256
+    if ((stored == high * 256) | (stored == high * 257)).all():
+        stored = high  # a TIFF's palette has 16 bits, of which 8 say the colour
     if len(stored) not in (1, 3) or stored.max() > 0xFF or stored.min() < 0:
         raise DataError(
             f"{path} has {len(stored)} channels with values up to {stored.max():g}, but {TABLE} "
             "names colours; needed are red, green and blue in 0 to 255"
         )
     red, green, blue = np.broadcast_to(stored, (3, *stored.shape[1:])).astype(np.int32)
-    return (red << 16) + (green << 8) + blue
+    packed: NDArray[np.int32] = (red << 16) + (green << 8) + blue
+    return packed

@@ -69,8 +69,8 @@ def _names(file: Path, labels: Mapping[str, Any], *, is_nnunet: bool) -> dict[in
     regions = [str(name) for value, name in pairs if isinstance(value, list)]
     if regions:
         raise DataError(
-            f"{file} names regions of several values ({', '.join(regions)}), where a pixel can be of "
-            "several classes, which is not supported; give each value one name"
+            f"{file} names regions of several values ({', '.join(regions)}), where a pixel can be "
+            "of several classes, which is not supported; give each value one name"
         )
     named = sorted((int(value), str(name)) for value, name in pairs)
     return {value: LEFT_OUT if is_nnunet and name == "ignore" else name for value, name in named}
