@@ -10,7 +10,7 @@ from torch import nn
 from labelling import UNet
 from striate.errors import UsageError
 from striate.tiling import memory_bytes
-from striate.tiling.cutting import Cutting, amount, cut
+from striate.tiling.cutting import Cutting, _lengths, amount, cut
 from striate.tiling.fitting import Axis, fit_axes
 
 
@@ -19,15 +19,19 @@ from striate.tiling.fitting import Axis, fit_axes
     lost=st.integers(0, 9),
     steps=st.integers(1, 7),
     spoils=st.tuples(st.integers(0, 9), st.integers(0, 9)),
+    block=st.sampled_from([1, 1, 2, 5, 8]),
     data=st.data(),
 )
-def test_pieces_answer_every_pixel_once_from_unspoiled_outputs(image, lost, steps, spoils, data):
+def test_pieces_answer_every_pixel_once_from_unspoiled_outputs(
+    image, lost, steps, spoils, block, data
+):
     extra = data.draw(st.integers(0, steps - 1))
     size = image + lost + extra
     axis = Axis(image, size, lost // 2, size - lost, steps, *spoils, ())
-    lengths = range(axis.overlap + steps, size, steps)
-    length = data.draw(st.sampled_from(lengths)) if lengths else size
-    pieces = cut(axis, length)
+    lengths = _lengths(axis, block, 1000)
+    length = int(data.draw(st.sampled_from(lengths)))
+    pieces = cut(axis, length, block)
+    assert all(piece.output.stop % block == 0 for piece in pieces[:-1])
     answered = [p for piece in pieces for p in range(piece.output.start, piece.output.stop)]
     assert answered == list(range(image))
     for piece in pieces:

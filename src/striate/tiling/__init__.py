@@ -18,7 +18,7 @@ from striate.errors import UsageError
 from striate.mirroring import Region
 from striate.tiling.blending import Weights, blended_tiles
 from striate.tiling.checking import check_tiles
-from striate.tiling.cutting import Cutting, Piece, amount, cut
+from striate.tiling.cutting import Cutting, Piece, amount
 from striate.tiling.fitting import Axis, fit_axes
 
 __all__ = ["Axis", "Tile", "TilePlan", "dimensions", "memory_bytes", "plan_tiles"]
@@ -121,6 +121,7 @@ def plan_tiles(
     *,
     memory: int | str | None = None,
     blend: bool = False,
+    blocks: Sequence[int] | None = None,
 ) -> TilePlan:
     """Cut an image into the tiles that need the least work within a limit of memory.
 
@@ -135,6 +136,8 @@ def plan_tiles(
             weights, the image and its result are not in it. None is without limit: one tile.
         blend: Where exact tiles cannot be had, take overlapping ones whose answers are blended;
             the plan's ``notice`` then says so.
+        blocks: Along each spatial axis, the length of the blocks in which the answer is stored;
+            each tile then answers whole ones. Blended tiles do not.
 
     Raises:
         UsageError: The network does not answer by pixels, the limit is too small for its
@@ -149,28 +152,39 @@ def plan_tiles(
     """
     limit = None if memory is None else memory_bytes(memory)
     seen = dimensions(network, shape)
+    if blocks is not None and (len(blocks) != len(shape) - 1 or min(blocks) < 1):
+        raise UsageError(
+            f"blocks {tuple(blocks)} for an image of shape {tuple(shape)}: one length "
+            "for each spatial axis is needed"
+        )
     if len(shape) - 1 not in (seen, seen + 1) or min(shape) < 1:
         raise UsageError(
             f"an image of shape {tuple(shape)} for a network in {seen} dimensions: "
             f"channels and {seen} axes are needed, or {seen + 1} for a stack of slices"
         )
     if limit is None:
-        return _exact(network, tuple(shape), seen, None)
+        return _exact(network, tuple(shape), seen, None, blocks)
     try:
-        return _exact(network, tuple(shape), seen, limit)
+        return _exact(network, tuple(shape), seen, limit, blocks)
     except UsageError as refusal:
         if not blend:
             raise
         return _blended(network, tuple(shape), seen, limit, str(refusal))
 
 
-def _exact(network: nn.Module, shape: tuple[int, ...], seen: int, limit: int | None) -> TilePlan:
+def _exact(
+    network: nn.Module,
+    shape: tuple[int, ...],
+    seen: int,
+    limit: int | None,
+    blocks: Sequence[int] | None,
+) -> TilePlan:
     channels, *sizes = shape
     slices, sizes = sizes[:-seen], sizes[-seen:]
     axes, classes, products = fit_axes(network, (channels, *sizes))
-    cutting = Cutting(network, channels, axes)
+    cutting = Cutting(network, channels, axes, blocks and blocks[-seen:])
     lengths = cutting.whole if limit is None else cutting.within(limit)
-    pieces = [cut(axis, length) for axis, length in zip(axes, lengths, strict=True)]
+    pieces = cutting.pieces(lengths)
     for place, along in enumerate(pieces):
         if len(along) > 1:
             check_tiles(network, channels, axes, place)

@@ -34,37 +34,61 @@ class Piece(NamedTuple):
     inner: slice
 
 
-def cut(axis: Axis, length: int) -> list[Piece]:
-    """Cut an axis into pieces of a length; the last one may be shorter.
+def cut(axis: Axis, length: int, block: int = 1) -> list[Piece]:
+    """Cut an axis into pieces of at most a length.
+
+    Args:
+        axis: From ``fit_axes``.
+        length: Of a piece's input; more than the overlap.
+        block: Of the output: each piece answers whole blocks.
+
+    Returns:
+        The pieces in their order; none, if the length does not suffice for a block.
 
     Example:
         >>> axis = Axis(9, size=10, before=0, outputs=10, step=2, front=2, back=2, hindrances=())
         >>> [(piece.source.start, piece.source.stop, piece.output.stop) for piece in cut(axis, 6)]
         [(0, 6, 4), (2, 8, 6), (4, 10, 9)]
     """
-    ends = [axis.size]
-    starts = [0]
-    if length < axis.size:
-        stride = length - axis.overlap
-        starts = [*range(0, axis.size - length, stride)]
-        starts.append(starts[-1] + stride)
-        ends = [*(start + length for start in starts[:-1]), axis.size]
-    firsts = [0, *(start + axis.front for start in starts[1:]), axis.image]
-    pieces = []
-    for start, end, first, last in zip(starts, ends, firsts[:-1], firsts[1:], strict=True):
+    pieces: list[Piece] = []
+    lost, first = axis.size - axis.outputs, 0
+    while first < axis.image:
+        start = end = 0
+        if axis.step:
+            start = max((first - axis.front) // axis.step * axis.step, 0)
+            last = (start + length - lost - axis.back) // block * block
+            end = last + lost + axis.back
+            end += (axis.size - end) % axis.step
+        if start + length >= axis.size or end >= axis.size:
+            last, end = axis.image, axis.size
+        if last <= first:
+            return []
         last = min(last, axis.image)
-        if first < last:
-            source = slice(start - axis.before, end - axis.before)
-            inner = slice(first - start, last - start)
-            pieces.append(Piece(source, slice(first, last), inner))
+        source = slice(start - axis.before, end - axis.before)
+        pieces.append(Piece(source, slice(first, last), slice(first - start, last - start)))
+        first = last
     return pieces
 
 
 class Cutting:
-    """Looks for the best lengths of tiles; remembers what traces said."""
+    """Looks for the best lengths of tiles; remembers what traces said.
 
-    def __init__(self, network: nn.Module, channels: int, axes: Sequence[Axis]) -> None:
+    Args:
+        network: As the axes were found for.
+        channels: Of the image.
+        axes: From ``fit_axes``.
+        blocks: Along each axis, of the output; each tile answers whole ones.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        channels: int,
+        axes: Sequence[Axis],
+        blocks: Sequence[int] | None = None,
+    ) -> None:
         self.network = network
+        self.blocks = tuple(blocks or (1 for _ in axes))
         self.channels = channels
         self.axes = axes
         self.whole = tuple(axis.size for axis in axes)
@@ -76,6 +100,10 @@ class Cutting:
         if lengths not in self._bytes:
             self._bytes[lengths] = peak_bytes(self.network, (self.channels, *lengths))
         return self._bytes[lengths]
+
+    def pieces(self, lengths: Sequence[int]) -> list[list[Piece]]:
+        """Cut all axes."""
+        return [cut(*each) for each in zip(self.axes, lengths, self.blocks, strict=True)]
 
     def products(self, lengths: tuple[int, ...]) -> int | None:
         """Count the multiply-adds of one tile; None if the network refuses it."""
@@ -92,8 +120,8 @@ class Cutting:
     def work(self, lengths: tuple[int, ...]) -> int | None:
         """Count the multiply-adds of all tiles; None if the network refuses one of them."""
         counted = []
-        for axis, length in zip(self.axes, lengths, strict=True):
-            sources = [piece.source for piece in cut(axis, length)]
+        for pieces in self.pieces(lengths):
+            sources = [piece.source for piece in pieces]
             counted.append(Counter(source.stop - source.start for source in sources))
         total = 0
         for shape in itertools.product(*counted):
@@ -141,14 +169,15 @@ class Cutting:
 
     def _candidates(self) -> Lengths:
         """List the lengths that are worth a try, the least work first: ``(n, axes)``."""
-        along = [_lengths(axis, _MOST_LENGTHS[len(self.axes)]) for axis in self.axes]
-        grids = np.meshgrid(*along, indexing="ij")
-        lengths = np.stack([grid.ravel() for grid in grids], axis=1)
+        most = _MOST_LENGTHS[len(self.axes)]
+        along = [_lengths(*each, most) for each in zip(self.axes, self.blocks, strict=True)]
+        measured = [_measured(*each) for each in zip(self.axes, self.blocks, along, strict=True)]
+        places = np.indices([len(lengths) for lengths in along]).reshape(len(along), -1)
+        lengths = np.stack([n[i] for n, i in zip(along, places, strict=True)], axis=1)
         shown, tiles = np.ones(len(lengths)), np.ones(len(lengths))
-        for place, axis in enumerate(self.axes):
-            counts = _count(axis, lengths[:, place])
-            shown *= axis.size + (counts - 1) * axis.overlap
-            tiles *= counts
+        for (counts, totals), place in zip(measured, places, strict=True):
+            tiles *= counts[place]
+            shown *= totals[place]
         # Of nearly equal ones, those that leave the last axes whole: files lie that way.
         cost = shown + tiles * _PIXELS_FOR_A_TILE
         order = np.lexsort([cost, *-lengths.T, np.log(cost / cost.min()) // _NEARLY_EQUAL])
@@ -186,18 +215,33 @@ def amount(memory: int) -> str:
 
 
 def _count(axis: Axis, lengths: Lengths) -> Lengths:
-    if not axis.step:
-        return np.ones_like(lengths)
     return 1 - (lengths - axis.size) // np.maximum(lengths - axis.overlap, 1)
 
 
-def _lengths(axis: Axis, most: int) -> Lengths:
+def _measured(axis: Axis, block: int, lengths: Lengths) -> tuple[Lengths, Lengths]:
+    """Count the pieces of each length, and add up their inputs."""
+    if axis.step and block == 1:
+        counts = _count(axis, lengths)
+        return counts, axis.size + (counts - 1) * axis.overlap
+    sources = [[piece.source for piece in cut(axis, int(n), block)] for n in lengths]
+    totals = [sum(source.stop - source.start for source in each) for each in sources]
+    return np.array([len(each) for each in sources]), np.array(totals)
+
+
+def _lengths(axis: Axis, block: int, most: int) -> Lengths:
     """List the lengths of tiles along one axis: of those that make as many tiles, the shortest."""
-    if not axis.step or axis.overlap + axis.step >= axis.size:
+    least = axis.overlap + axis.step + (block - 1)
+    least += (axis.size - least) % max(axis.step, 1)
+    if not axis.step or least >= axis.size:
         return np.array([axis.size])
-    lengths = np.arange(axis.overlap + axis.step, axis.size + 1, axis.step)
-    _, first = np.unique(_count(axis, lengths), return_index=True)
-    kept = lengths[first]
+    if block > 1:
+        # A block further on, the grid of the network may lie up to a step elsewhere.
+        lengths = np.arange(least + axis.step, axis.size, block)
+        kept = np.append(lengths + (axis.size - lengths) % axis.step, axis.size)
+        kept = np.unique(np.minimum(kept, axis.size))
+    else:
+        lengths = np.arange(least, axis.size + 1, axis.step)
+        kept = lengths[np.unique(_count(axis, lengths), return_index=True)[1]]
     if len(kept) > most:
         kept = kept[np.unique(np.geomspace(1, len(kept), most).astype(np.int64)) - 1]
     return kept
