@@ -173,15 +173,20 @@ def predict(
         ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Masks: replace labels that are there.")
+        bool,
+        typer.Option("--overwrite", metavar="", help="Masks: replace labels that are there."),
     ] = False,
     memory: Annotated[
-        str, typer.Option("--memory", help="Masks: what a tile may take, as 500MB or 4GB.")
+        str,
+        typer.Option(
+            "--memory", metavar="SIZE", help="Masks: what a tile may take, as 500MB or 4GB."
+        ),
     ] = "1GB",
     protocol: Annotated[
         str,
         typer.Option(
             "--protocol",
+            metavar="NAME",
             help="Masks: single, or turns: the mean of eight views, the image whole in memory.",
         ),
     ] = "single",
@@ -191,8 +196,9 @@ def predict(
 ) -> None:
     """Classify image files of any size, depth and mode; or label the pixels of images and volumes.
 
-    Labels of pixels are written in the image's own format and geometry: to -o FILE, or under the
-    image's name into -o FOLDER. After a kill the same command goes on where it was.
+    Labels of pixels are written in the image's own format and geometry: to -o
+    FILE, or under the image's name into -o FOLDER. After a kill the same command
+    goes on where it was.
     """
     opened = striate.Run(run)
     if opened.task != "classification":
