@@ -49,16 +49,18 @@ def brains(cells, tmp_path_factory) -> Run:
         image = (label * 100 + generator.normal(0, 20, label.shape) + 500 * number).astype("f4")
         for kind, values in (("imagesTr", image), ("labelsTr", label)):
             nibabel.save(nibabel.Nifti1Image(values, affine), folder / kind / f"{number}.nii.gz")
-        pairs.append({"image": f"./imagesTr/{number}.nii.gz", "label": f"./labelsTr/{number}.nii.gz"})
+        pairs.append(
+            {"image": f"./imagesTr/{number}.nii.gz", "label": f"./labelsTr/{number}.nii.gz"}
+        )
     (folder / "dataset.json").write_text(json.dumps({
         "training": pairs, "modality": {"0": "MRI"},
         "labels": {"0": "background", "1": "Anterior", "2": "Posterior"},
     }))  # fmt: skip
     recipe = Recipe(
-        network="unet3d", data="hippocampus", width=4, depth=1, tile=(8,), epochs=2, batch_size=2,
+        network="unet3d", data=str(folder), width=4, depth=1, tile=(8,), epochs=2, batch_size=2,
         normalization="none", optimizer="adamw", learning_rate=0.01,
     )  # fmt: skip
-    return train(recipe, tmp_path_factory.mktemp("runs") / "brains", data_dir=folder.parent)
+    return train(recipe, tmp_path_factory.mktemp("runs") / "brains")
 
 
 def plainly(run: Run, pixels: np.ndarray) -> np.ndarray:
@@ -70,7 +72,7 @@ def plainly(run: Run, pixels: np.ndarray) -> np.ndarray:
 
 def test_a_stack_comes_back_as_a_stack_slice_by_slice(run, cells, tmp_path):
     file = cells / "isbi2012" / "train-volume.tif"
-    done = Labeller(run, memory="100KB").label(file, tmp_path / "out.tif")
+    done = Labeller(run, memory="300KB").label(file, tmp_path / "out.tif")
     labels = tifffile.imread(tmp_path / "out.tif")
     stack = tifffile.imread(file)
     assert (labels.shape, labels.dtype) == (stack.shape, np.uint8)
@@ -84,7 +86,7 @@ def test_a_volume_keeps_its_affine_for_another_reader(brains, tmp_path):
     affine = np.array([[-2, 0.1, 0, 5], [0.1, 1.5, 0, -7], [0, 0, 3, 9], [0, 0, 0, 1]])
     values = np.random.default_rng(3).normal(90, 40, (15, 10, 12)).astype("f4")
     nibabel.save(nibabel.Nifti1Image(values, affine), tmp_path / "scan.nii.gz")
-    done = Labeller(brains, memory="200KB").label(tmp_path / "scan.nii.gz", tmp_path / "l.nii.gz")
+    done = Labeller(brains, memory="400KB").label(tmp_path / "scan.nii.gz", tmp_path / "l.nii.gz")
     written = nibabel.load(tmp_path / "l.nii.gz")
     assert np.allclose(written.affine, affine, atol=1e-6)
     wanted = plainly(brains, np.ascontiguousarray(values.T)[None])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from striate.errors import DataError, UsageError
-from striate.images import image_files
+from striate.images import image_files, require
 from striate.mask_scoring import VIEWS, probabilities
 from striate.mirroring import Region
 from striate.runs import Run
@@ -54,6 +54,7 @@ def mask_files(paths: Sequence[Path]) -> list[Path]:
     """
     files: list[Path] = []
     for path in paths:
+        require(path)
         if not path.is_dir() or suffix_of(path) == ".zarr":
             files += [path] if suffix_of(path) in FORMATS else image_files([path])
             continue
