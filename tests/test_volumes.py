@@ -3,6 +3,8 @@
 import errno
 import itertools
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +55,17 @@ def test_a_region_that_does_not_fit_is_refused(tmp_path, region, words):
         source.read(region)
 
 
+@pytest.mark.parametrize("suffix", WRITABLE)
+def test_what_was_read_outlives_the_file_and_may_be_changed(tmp_path, suffix):
+    path, labels = tmp_path / f"a{suffix}", LABELS[0] if suffix == ".png" else LABELS
+    write_volume(path, labels, like=None)
+    with open_volume(path) as source:
+        first = source.read()
+        first += 1
+        assert np.array_equal(source.read(), labels[None])
+    assert np.array_equal(first, labels[None] + 1)
+
+
 def test_what_cannot_be_written_is_refused_before_anything_is(tmp_path):
     write_volume(tmp_path / "a.tif", LABELS, like=None)
     with open_volume(tmp_path / "a.tif") as like:
@@ -65,6 +78,80 @@ def test_what_cannot_be_written_is_refused_before_anything_is(tmp_path):
         with pytest.raises(DataError, match=r"spacing \(1\.0,\) does not fit the size"):
             write_volume(tmp_path / "b.tif", LABELS, like=like, spacing=(1.0,))
     assert [file.name for file in tmp_path.iterdir()] == ["a.tif"]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_labels_of_one_slice_become_a_png(tmp_path, dtype):
+    labels = LABELS[0].astype(dtype) * (np.iinfo(dtype).max // 3)
+    write_volume(tmp_path / "a.png", labels, like=None)
+    with Image.open(tmp_path / "a.png") as picture:
+        assert np.array_equal(np.array(picture), labels)
+    with open_volume(tmp_path / "a.png") as source:
+        assert source.dtype == dtype
+        assert np.array_equal(source.read()[0], labels)
+
+
+@pytest.mark.parametrize("labels", [LABELS, LABELS[0].astype("float32"), LABELS[None, :3]])
+def test_what_a_png_cannot_hold_is_refused(tmp_path, labels):
+    with pytest.raises(DataError, match=r"a PNG cannot hold \w+ of \(.*\); needed is one slice"):
+        write_volume(tmp_path / "a.png", labels, like=None)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.zarr"])
+def test_a_folder_of_other_things_is_not_replaced(tmp_path, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match=r"is a folder, which would be replaced; choose another"):
+        write_volume(tmp_path / name, LABELS, like=None)
+    assert (tmp_path / name / "notes.txt").read_text() == "mine"
+
+
+THROUGH = [suffix for suffix in WRITABLE if suffix not in (".png", ".npy")]
+
+
+@pytest.mark.parametrize("source_suffix", THROUGH)
+@pytest.mark.parametrize("suffix", THROUGH)
+def test_labels_and_spacing_pass_from_any_format_to_any_other(tmp_path, source_suffix, suffix):
+    spacing, labels = (2.5, 0.8, 0.7), RNG.random((3, 5, 23, 37)).astype("float32")
+    path = tmp_path / f"a{source_suffix}"
+    write_volume(path, LABELS, like=None, spacing=spacing)
+    with open_volume(path) as like:
+        assert np.array_equal(like.read()[0], LABELS)
+        write_volume(tmp_path / f"b{suffix}", labels, like=like)
+        with open_volume(tmp_path / f"b{suffix}") as source:
+            assert source.dtype == np.float32
+            assert np.array_equal(source.read(), labels)
+            assert np.allclose(source.geometry.spacing_in("mm"), like.geometry.spacing_in("mm"))
+
+
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [("a.nii.gz", "nibabel"), ("a.mha", "SimpleITK"), ("a.nrrd", "SimpleITK"), ("a.zarr", "zarr")],
+)
+def test_without_its_package_a_format_is_refused_in_one_line(tmp_path, monkeypatch, name, package):
+    write_volume(tmp_path / name, LABELS, like=None)
+    monkeypatch.setitem(sys.modules, package, None)
+    words = rf"needs {package}, which is not installed: pip install 'striate\[volumes\]'"
+    with pytest.raises(DataError, match=words):
+        open_volume(tmp_path / name)
+    if package != "SimpleITK":  # whose formats are written without it
+        with pytest.raises(DataError, match=words):
+            write_volume(tmp_path / f"new_{name}", LABELS, like=None)
+
+
+def test_a_package_is_loaded_only_for_its_format(tmp_path):
+    write_volume(tmp_path / "a.tif", LABELS, like=None)
+    code = (
+        "import sys; from pathlib import Path; from striate.volumes import open_volume; "
+        "open_volume(Path(sys.argv[1])).read(); print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, tmp_path / "a.tif"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert {"tifffile", "striate.volumes.tiff"} <= set(done.stdout.split())
+    assert {"nibabel", "SimpleITK", "zarr", "torch", "scipy"} & set(done.stdout.split()) == set()
 
 
 # ---------------------------------------------------------------- whole or absent

@@ -193,6 +193,63 @@ def test_without_an_image_the_spacing_is_all_that_is_said(tmp_path):
     assert (written["qform_code"], written["sform_code"]) == (0, 0)
 
 
+def test_units_of_micrometers_are_heeded_in_the_affine(tmp_path):
+    image = nibabel.Nifti1Image(noise((11, 7, 5)), np.diag([50.0, 60, 70, 1]))
+    image.header.set_xyzt_units("micron")
+    nibabel.save(image, tmp_path / "a.nii")
+    with open_volume(tmp_path / "a.nii") as source:
+        assert (source.spacing, source.geometry.unit) == ((70.0, 60.0, 50.0), "µm")
+        assert np.allclose(source.geometry.affine, np.diag([0.05, 0.06, 0.07, 1]))
+        write_volume(tmp_path / "b.nii", noise((5, 7, 11)), like=source)
+        write_volume(tmp_path / "b.mha", noise((5, 7, 11)), like=source)
+    assert place_of(nibabel.load(tmp_path / "b.nii").header) == place_of(image.header)
+    assert sitk.ReadImage(tmp_path / "b.mha").GetSpacing() == pytest.approx((0.05, 0.06, 0.07))
+
+
+def test_what_the_header_says_of_the_values_of_the_image_is_not_said_of_the_labels(tmp_path):
+    image = nibabel.Nifti1Image(noise((11, 7, 5), "int16"), OBLIQUE)
+    image.header["cal_max"] = 900
+    image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", b"a scan"))
+    nibabel.save(image, tmp_path / "a.nii")
+    with open_volume(tmp_path / "a.nii") as like:
+        assert np.array_equal(like.read()[0], np.asarray(image.dataobj).T)
+        write_volume(tmp_path / "b.nii", noise((5, 7, 11)), like=like)
+    with (tmp_path / "b.nii").open("rb") as file:
+        header = nibabel.Nifti1Header.from_fileobj(file)
+    assert [float(header[name]) for name in ("cal_max", "scl_slope", "scl_inter")] == [0, 1, 0]
+    assert len(header.extensions) == 0
+    assert (tmp_path / "b.nii").stat().st_size == 352 + 5 * 7 * 11
+
+
+def test_an_affine_of_another_format_is_said_in_both_ways(tmp_path):
+    np.savez(tmp_path / "a.npz", image=noise((5, 7, 11)), affine=np.diag([0.7, -0.8, 2.5, 1]))
+    with open_volume(tmp_path / "a.npz") as like:
+        write_volume(tmp_path / "b.nii", noise((5, 7, 11)), like=like)
+    header = nibabel.load(tmp_path / "b.nii").header
+    for get in (header.get_qform, header.get_sform):
+        affine, code = get(coded=True)
+        assert code == 1
+        assert np.allclose(affine, np.diag([0.7, -0.8, 2.5, 1]), atol=1e-6)
+
+
+def test_a_side_too_long_for_nifti_1_is_written_as_nifti_2(tmp_path):
+    for width, kind in ((32_767, nibabel.Nifti1Image), (32_768, nibabel.Nifti2Image)):
+        write_volume(tmp_path / "a.nii", np.ones((2, 3, width), "uint8"), like=None)
+        assert type(nibabel.load(tmp_path / "a.nii")) is kind
+        with open_volume(tmp_path / "a.nii") as source:
+            assert source.shape == (1, 2, 3, width)
+
+
+def test_another_spacing_keeps_the_first_voxel_and_the_directions(tmp_path):
+    path = saved(tmp_path / "a.nii", noise((11, 7, 5)))
+    with open_volume(path) as like:
+        old = np.array(like.spacing)
+        write_volume(tmp_path / "b.nii", noise((5, 7, 11)), like=like, spacing=tuple(2 * old))
+    written = nibabel.load(tmp_path / "b.nii").affine
+    assert np.allclose(written[:3, 3], OBLIQUE[:3, 3])
+    assert np.allclose(written[:3, :3], 2 * OBLIQUE[:3, :3], atol=0.02)
+
+
 def test_the_same_labels_give_the_same_bytes(tmp_path):
     for name in ("a.nii.gz", "b.nii.gz"):
         write_volume(tmp_path / name, np.ones((5, 7, 11), "uint8"), like=None)

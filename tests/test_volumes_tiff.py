@@ -17,6 +17,7 @@ from measuring import MEMORY_OF_A_REGION, needs_proc
 from striate.errors import DataError
 from striate.images import read_image
 from striate.volumes import open_volume, write_volume
+from striate.volumes.tiff_pages import Pages
 
 RNG = np.random.default_rng(12)
 DTYPES = ["uint8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64"]
@@ -121,6 +122,20 @@ def test_pages_that_another_program_wrote_are_slices(tmp_path, compression):
         assert np.array_equal(
             source.read((slice(2, 3), slice(9, 11), slice(0, 7)))[0, 0], expected[2][9:11, :7]
         )
+
+
+def test_a_strip_is_decoded_once_for_neighboring_regions(tmp_path, monkeypatch):
+    decoded, real = [], Pages._chunk
+    monkeypatch.setattr(
+        Pages, "_chunk", lambda self, *place: decoded.append(place) or real(self, *place)
+    )
+    tifffile.imwrite(
+        tmp_path / "a.tif", noise((3, 23, 37)), photometric="minisblack", **LAYOUTS["deflate"]
+    )
+    with open_volume(tmp_path / "a.tif") as source:
+        for column in range(0, 37, 5):
+            source.read((slice(1, 2), slice(5, 9), slice(column, column + 5)))
+    assert decoded == [(1, 0), (1, 1)]
 
 
 def test_black_and_white_and_turned_scales_are_read_as_images_reads_them(tmp_path):

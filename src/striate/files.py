@@ -78,7 +78,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield beside
         for file in [*beside.rglob("*"), beside] if beside.is_dir() else [beside]:
             sync_folder(file)
-        if path.is_dir():
+        if path.is_dir() or (beside.is_dir() and path.exists()):
             replaced = path.with_name(f".{os.getpid()}.old.{path.name}")
             path.rename(replaced)
             try:
@@ -86,7 +86,7 @@ def replacing(path: Path) -> Iterator[Path]:
             except OSError:
                 replaced.rename(path)
                 raise
-            shutil.rmtree(replaced)
+            _remove(replaced)
         else:
             beside.replace(path)
         sync_folder(path.parent)

@@ -94,10 +94,11 @@ def write_volume(
             three axes are depth, height and width, and four begin with the channels.
         like: The opened image that was labeled; its spacing, orientation, place and units are
             carried over.
-        spacing: Replaces or stands in for its spacing, slowest axis first.
+        spacing: Replaces its spacing, in its unit, slowest axis first; the first voxel and the
+            directions of the axes stay where they are.
 
     Raises:
-        UsageError: The suffix names no format that can be written.
+        UsageError: The suffix names no format that can be written, or a folder is in the way.
         DataError: The labels have another size than ``like``, or a type or number of axes that
             the format cannot hold.
         RunError: The disk is full or the folder cannot be written.
@@ -107,6 +108,8 @@ def write_volume(
         raise UsageError(
             f"cannot write {path}: no format has the suffix {suffix!r}; known: {' '.join(WRITABLE)}"
         )
+    if path.is_dir() and not (suffix == ".zarr" and (is_volume(path) or not any(path.iterdir()))):
+        raise UsageError(f"{path} is a folder, which would be replaced; choose another name")
     dtype = np.dtype(labels.dtype)
     if dtype.name not in LABEL_TYPES:
         raise DataError(
@@ -127,7 +130,11 @@ def write_volume(
                 f"{path}: spacing {spacing} does not fit the size {spatial}; "
                 "needed is a number for each axis"
             )
-        geometry = Geometry(spacing, geometry.unit)
+        affine = geometry.affine
+        if affine is not None and geometry.spacing is not None:
+            ratio = np.divide(spacing, geometry.spacing)[::-1]
+            affine = affine @ np.diag([*ratio, *[1.0] * (4 - len(ratio))])
+        geometry = Geometry(spacing, geometry.unit, affine)
     with replacing(path) as beside:
         _writer(suffix)(beside, labels, len(shape) > len(spatial), geometry)
 

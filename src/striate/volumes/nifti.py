@@ -138,10 +138,7 @@ def _header(nibabel: Any, sizes: list[int], geometry: Geometry) -> Any:
     kind = nibabel.Nifti1Header if max(sizes) <= LARGEST_OF_NIFTI1 else nibabel.Nifti2Header
     given = geometry.native
     if hasattr(given, "get_best_affine"):
-        header = given.copy()
-        if isinstance(header, nibabel.Nifti1Header) and max(sizes) > LARGEST_OF_NIFTI1:
-            header = nibabel.Nifti2Header.from_header(header)
-        return header
+        return given.copy()
     header = kind()
     header.set_data_shape(sizes)
     spacing = geometry.spacing_in("mm")

@@ -2,7 +2,7 @@
 
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
@@ -22,7 +22,22 @@ from striate.volumes.sources import (
 from striate.volumes.tiff_pages import Pages
 
 RESOLUTIONS = (282, 283, 296)  # tags: pixels per unit along x and y, and the unit
-UNITS = {"micron": "µm", "um": "µm", "\\u00B5m": "µm", "\u03bcm": "µm", "mm": "mm", "nm": "nm"}
+UNITS = {
+    "reference frame": "",
+    "micron": "µm",
+    "um": "µm",
+    "\\u00B5m": "µm",
+    "\u03bcm": "µm",
+    "mm": "mm",
+    "nm": "nm",
+}
+
+
+class Tags(NamedTuple):
+    """What a TIFF says besides spacing: whether ImageJ wrote it, and its resolution tags."""
+
+    imagej: bool
+    resolution: dict[int, Any]
 
 
 def open_tiff(path: Path) -> Source:
@@ -127,14 +142,14 @@ def _geometry(tiff: Any, spatial: tuple[int, ...], axes: str) -> Geometry:
             steps[name] = length / count if count and unit else None
         spacing = tuple(steps[name] for name in names)
         if all(spacing):
-            return Geometry(tuple(map(float, spacing)), unit, native=("ImageJ", native))
-        return Geometry(native=("ImageJ", native))
+            return Geometry(tuple(map(float, spacing)), unit, native=Tags(True, native))
+        return Geometry(native=Tags(True, native))
     ours: dict[str, Any] = (tiff.shaped_metadata or ({},))[0]
     told = ours.get("spacing")
     if isinstance(told, list) and len(told) == len(names):
         unit = UNITS.get(str(ours.get("unit", "")), str(ours.get("unit", "")))
-        return Geometry(tuple(map(float, told)), unit, native=("", native))
-    return Geometry(native=("", native))
+        return Geometry(tuple(map(float, told)), unit, native=Tags(False, native))
+    return Geometry(native=Tags(False, native))
 
 
 def _ome_geometry(text: str, names: list[str]) -> Geometry:
@@ -144,6 +159,6 @@ def _ome_geometry(text: str, names: list[str]) -> Geometry:
     sizes = [pixels.get(f"PhysicalSize{name}") for name in names]
     units = {pixels.get(f"PhysicalSize{name}Unit", "µm") for name in names}
     units = {UNITS.get(unit, unit) for unit in units}
-    if any(size is None for size in sizes) or len(units) > 1 or not units <= set(METERS):
+    if any(size is None for size in sizes) or len(units) > 1 or not units <= {*METERS, ""}:
         return Geometry()
     return Geometry(tuple(float(size or 0) for size in sizes), units.pop())

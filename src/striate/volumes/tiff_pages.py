@@ -93,10 +93,6 @@ class Pages:
             file = self.tiff.filehandle
             file.seek(page.dataoffsets[index])
             data = file.read(page.databytecounts[index])
-        if len(data) < page.databytecounts[index]:
-            raise ValueError(f"page {number} ends early")
-        if not data:  # a strip or tile that was never written
-            raise ValueError(f"page {number} has an empty strip or tile {index}")
         piece, _, _ = self.page.decode(data, index)  # (depth, rows, columns, samples)
         piece = piece[0] if piece.shape[0] == 1 and self.page.imagedepth == 1 else piece
         if self.page.axes.endswith("S"):

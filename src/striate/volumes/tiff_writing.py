@@ -10,7 +10,7 @@ import numpy as np
 import tifffile
 
 from striate.volumes.sources import Geometry
-from striate.volumes.tiff import RESOLUTIONS
+from striate.volumes.tiff import RESOLUTIONS, Tags
 
 STRIP = 2**18  # bytes of a strip that is written, before it is packed
 STRIPS_AT_ONCE = 64
@@ -29,7 +29,8 @@ def write_tiff(path: Path, labels: Any, channels: bool, geometry: Geometry) -> N
     dtype, shape = np.dtype(labels.dtype), labels.shape
     large = math.prod(shape) * dtype.itemsize > CLASSIC_LIMIT
     ome = ".ome." in path.name
-    imagej = geometry.native is not None and geometry.native[0] == "ImageJ" and not ome | large
+    tags = geometry.native if isinstance(geometry.native, Tags) else Tags(False, {})
+    imagej = tags.imagej and not ome and not large
     names = "ZYX"[3 - len(shape[channels:]) :]
     order: list[tuple[int, ...]] = list(np.ndindex(shape[:-2]))
     axes = "C" + names if channels else names
@@ -46,7 +47,7 @@ def write_tiff(path: Path, labels: Any, channels: bool, geometry: Geometry) -> N
             compression="zlib",
             rowsperstrip=rows,
             metadata={"axes": axes, **_sizes(geometry, names, "ome" if ome else imagej)},
-            **_resolution(geometry),
+            **_resolution(tags.resolution),
         )
 
 
@@ -68,16 +69,15 @@ def _sizes(geometry: Geometry, names: str, form: str | bool) -> dict[str, Any]:
     if form == "ome":
         sizes = zip(names, geometry.spacing, strict=True)
         told: dict[str, Any] = {f"PhysicalSize{name}": step for name, step in sizes}
-        units = {f"PhysicalSize{name}Unit": geometry.unit for name in names}
-        return told | units if geometry.unit else told
+        unit = geometry.unit or "reference frame"  # without one, OME means micrometers
+        return told | {f"PhysicalSize{name}Unit": unit for name in names}
     unit = "um" if geometry.unit == "µm" else geometry.unit  # the text is ASCII
     if form:
         return {"unit": unit} | ({"spacing": geometry.spacing[0]} if len(names) == 3 else {})
     return {"spacing": list(geometry.spacing), "unit": unit}
 
 
-def _resolution(geometry: Geometry) -> dict[str, Any]:
-    tags = {} if geometry.native is None else geometry.native[1]
+def _resolution(tags: dict[int, Any]) -> dict[str, Any]:
     if not {*RESOLUTIONS[:2]} <= set(tags):
         return {}
     x, y = (tags[tag] for tag in RESOLUTIONS[:2])
