@@ -176,6 +176,9 @@ def test_the_form_with_fewer_products_is_taken():
     assert form.program(torch.zeros(1, 1, 18, 22)).alignment == (4, 4)  # 4 × 8 positions
     assert form.program(torch.zeros(1, 1, 15, 15)).alignment == (1, 1)  # one; parted, sixteen
     assert form.program(torch.zeros(1, 1, 99, 99)).alignment == (4, 4)  # 85; parted, 88
+    once = nn.Sequential(nn.Conv2d(1, 2, 4, stride=4), nn.MaxPool2d(2), nn.Flatten())
+    program = dense(once, (11, 8)).program(torch.zeros(1, 1, 18, 15))
+    assert program.alignment == (4, 4)  # one place is left, and not parted again
 
 
 def test_the_papers_network_answers_its_windows():
@@ -233,6 +236,16 @@ def test_skips_joints_crops_and_functions_are_followed():
     assert_equal(network, torch.randn(2, 2, 24, 21, dtype=torch.float64), 19)
 
 
+def test_paths_that_stride_alike_by_other_steps_meet():
+    torch.manual_seed(2)
+    twice = nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(4, 4, 1), nn.AvgPool2d(2, divisor_override=3))
+    network = nn.Sequential(
+        *(nn.Conv2d(2, 4, 3), Sum(twice, nn.Conv2d(4, 4, 4, stride=4), "add"), nn.Tanh()),
+        *(nn.Flatten(), nn.Linear(16, 3)),
+    )
+    assert_equal(network.double(), torch.randn(2, 2, 13, 14, dtype=torch.float64), 10)
+
+
 def test_equal_places_of_a_window_send_gradients_where_the_window_does():
     network = nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(1, 2, 2), nn.Flatten())
     images = torch.randint(0, 2, (2, 1, 7, 8), generator=torch.Generator().manual_seed(0))
@@ -275,7 +288,8 @@ def test_a_frozen_part_stays_frozen():
 def test_the_caller_s_network_is_as_it_was():
     network = nn.Sequential(small(), nn.Identity())
     calls = []
-    network[0][1].register_forward_hook(lambda *_: calls.append(1))
+    pool = network[0][1]
+    pool.register_forward_hook(lambda *_: calls.append(len(pool._forward_hooks)))
     network[0].eval()
     state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     own = [
@@ -293,7 +307,17 @@ def test_the_caller_s_network_is_as_it_was():
     assert network.training
     assert not network[0][2].training
     assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
-    assert calls  # hooks are part of what a network does
+    assert set(calls) == {1}  # hooks are part of what a network does; none is added to them
+
+
+def test_a_layer_that_is_there_twice_is_one_in_the_twin():
+    layer = nn.Conv2d(2, 2, 3)
+    network = nn.Sequential(layer, nn.ReLU(), layer, nn.Flatten())
+    form = dense(network, 5)
+    assert form.network[0] is form.network[2]
+    assert form.network[0] is not layer
+    assert form.network[0].weight is layer.weight
+    assert_equal(network, torch.randn(1, 2, 6, 8), 5)
 
 
 def test_dropout_draws_in_training_and_rests_in_evaluation():
@@ -311,6 +335,7 @@ def test_dropout_draws_in_training_and_rests_in_evaluation():
     assert torch.equal(form(images), form(images))
     network.eval()
     assert_equal(network, images, 15)
+    assert not dense(network, 15).training
 
 
 def test_dropout_that_was_told_of_its_images_gives_each_its_own_masks():
@@ -330,6 +355,7 @@ def test_dropout_that_was_told_of_its_images_gives_each_its_own_masks():
     assert torch.equal(both, answers([0, 1]))
     with torch.no_grad():
         assert torch.allclose(both[1:], answers([1]), atol=1e-6)
+        assert torch.allclose(both, answers([0, 1]), atol=1e-6)
     assert not torch.allclose(both, form.eval()(images))
 
 

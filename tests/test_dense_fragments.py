@@ -106,9 +106,10 @@ def test_a_value_that_is_read_later_keeps_the_fragments_together():
         Step((4,), 5, parted, slide._replace(stride=(1, 1))),
         Step((5,), 6, parted, rows),
     ]
+    steps.insert(1, Step((1,), 7, single, torch.neg))  # which no one reads
     program = Program(steps, 2, 1)
-    assert [step.is_waist for step in steps] == [True, False, False, True, True, True]
-    assert [step.last_reads for step in steps[:4]] == [(0,), (), (1,), (2, 3)]
+    assert [step.is_waist for step in steps] == [True, False, False, False, True, True, True]
+    assert [step.last_reads for step in steps[:5]] == [(0,), (), (), (1,), (2, 3)]
     images = torch.randn(2, 1, 3, 5)
     for at_once in (False, True):
         answers = program.run(images, (3, 5), at_once=at_once)

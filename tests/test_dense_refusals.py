@@ -82,6 +82,32 @@ def test_a_function_without_dense_form_is_refused_by_name(do, words):
         dense(Odd(do), 5)
 
 
+@pytest.mark.parametrize(
+    ("mix", "words"),
+    [
+        (lambda x: x.softmax(dim=0), r"^softmax \(softmax\) calls softmax over the places"),
+        (lambda x: x.softmax(dim=-2), r"^softmax \(softmax\) calls softmax over the places"),
+        (lambda x: x - x.mean(0, keepdim=True), r"^mean \(mean\) calls mean over the places"),
+        (lambda x: x.reshape(-1), r"^reshape \(reshape\) calls reshape over the places"),
+        (lambda x: x + torch.rand(len(x), 1), r"^add \(add\) calls add over the places"),
+        (lambda x: (x, x), "^Mixing answers a window with a tuple that does not come from it, or"),
+        (lambda x: x[:, 0], r"^Mixing answers a window with \(\); one score for each class"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_rows_that_would_be_mixed_are_refused(mix, words):
+    class Mixing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(1, 2, 3)
+
+        def forward(self, x):
+            return mix(self.conv(x).flatten(1))
+
+    with pytest.raises(UsageError, match=words):
+        dense(Mixing(), 3)
+
+
 def test_a_network_that_mixes_windows_is_not_given_out():
     class Mixing(nn.Module):
         def __init__(self):

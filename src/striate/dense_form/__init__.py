@@ -32,8 +32,8 @@ from striate.tracing.values import Outcome, Value, Window, spatially
 __all__ = ["DenseForm", "dense"]
 
 RULES = PLACE_RULES | WINDOW_RULES
-# Time of a product in a dilated convolution over that in a plain one (benchmarks/dense_n4.py).
-DILATION_COST = 1.6
+# Time of a product in the form by dilation over that in fragments (benchmarks/dense_n4.py).
+DILATION_COST = 1.7
 # A form that differs from the windows by more than rounding is not given out [machine epsilons].
 TOLERANCE = 1000
 
