@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import SimpleITK
 import tifffile
 import torch
 from PIL import Image
@@ -11,7 +12,7 @@ from PIL import Image
 from striate.datasets import mask_folders
 from striate.datasets.mask_folders import read_mask_folder
 from striate.errors import DataError
-from striate.volumes import Geometry, Source, write_volume
+from striate.volumes import Geometry, Source, open_volume, write_volume
 
 GENERATOR = np.random.default_rng(8)
 STATED = "value,name\n0,ground\n1,cell\n2,ignored\n"
@@ -81,6 +82,45 @@ def test_a_stack_is_a_volume_and_16_bits_are_kept(tmp_path):
     mask = write(tmp_path / "masks" / "a.tif", pixels(4, 5, 7) % 2)
     (each,) = read_mask_folder(tmp_path, ("train",)).parts["train"]
     assert each.stored == "uint16"
+    assert np.array_equal(each.image[0].numpy(), image)
+    assert np.array_equal(each.mask.numpy(), mask)
+
+
+def test_a_zarr_is_an_image_and_its_mask_another_format(tmp_path):
+    (tmp_path / "images").mkdir()
+    image = pixels(3, 5, 7, dtype=np.uint16)
+    write_volume(tmp_path / "images" / "a.ome.zarr", image, like=None)
+    mask = write(tmp_path / "masks" / "a.tif", pixels(3, 5, 7) % 2)
+    (each,) = read_mask_folder(tmp_path, ("train",)).parts["train"]
+    assert (each.name, each.stored) == ("a.ome.zarr", "uint16")
+    assert np.array_equal(each.image[0].numpy(), image)
+    assert np.array_equal(each.mask.numpy(), mask)
+
+
+def test_a_folder_of_dicom_slices_is_an_image(tmp_path):
+    folder = tmp_path / "images" / "patient.1"
+    folder.mkdir(parents=True)
+    image = pixels(3, 5, 7, dtype=np.int16) - 1000
+    writer = SimpleITK.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    for number, page in enumerate(image):
+        picture = SimpleITK.GetImageFromArray(page[None])
+        picture.SetOrigin((0, 0, number))
+        for tag, value in {
+            "0008|0060": "CT", "0020|000e": "1.2.3", "0020|000d": "1.2",
+            "0008|0018": f"1.2.3.{number + 1}", "0020|0032": f"0\\0\\{number}",
+            "0020|0037": "1\\0\\0\\0\\1\\0",
+        }.items():  # fmt: skip
+            picture.SetMetaData(tag, value)
+        writer.SetFileName(str(folder / f"{number}.dcm"))
+        writer.Execute(picture)
+    mask = pixels(3, 5, 7) % 2
+    (tmp_path / "masks").mkdir()
+    with open_volume(folder) as source:
+        write_volume(tmp_path / "masks" / "patient.1.nii.gz", mask, like=source)
+    masks = read_mask_folder(tmp_path, ("train",))
+    (each,) = masks.parts["train"]
+    assert (each.name, each.spacing, masks.notes) == ("patient.1", (1, 1, 1), ())
     assert np.array_equal(each.image[0].numpy(), image)
     assert np.array_equal(each.mask.numpy(), mask)
 

@@ -85,7 +85,8 @@ def test_what_is_odd_about_masks_is_told(tmp_path, cells):
     ]
 
 
-def test_data_of_the_other_kind_are_refused(cells):
+def test_data_of_the_other_kind_are_refused(cells, monkeypatch):
+    monkeypatch.delenv("STRIATE_DATA", raising=False)
     with pytest.raises(UsageError, match=r"digits has one label for an image, but a mask"):
         prepared(MASKS.replace(data="digits"), cells)
     with pytest.raises(UsageError, match=r"isbi2012 has a mask for each image"):

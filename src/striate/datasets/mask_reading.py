@@ -41,7 +41,8 @@ def read_pixels(files: Sequence[Path]) -> Pixels:
     Raises:
         DataError: A file cannot be read, or the files differ in size.
     """
-    pixels, notes = [], []
+    pixels: list[NDArray[Any]] = []
+    notes: list[str] = []
     for path in files:
         with open_volume(path) as source:
             pixels.append(source.read())

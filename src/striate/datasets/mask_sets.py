@@ -43,20 +43,20 @@ def find_mask_set(name: str, roots: Sequence[Path]) -> Path:
 def read_mask_set(named: NamedMaskSet, folder: Path, parts: Sequence[str]) -> MaskSet:
     """Read parts of a named set from the folder that holds its files.
 
+    A part with another number of images than the published one is noted.
+
     Raises:
-        DataError: A file is missing or damaged, a mask does not fit, or a part has not as many
-            images as the published set has.
+        DataError: A file is missing or damaged, or a mask does not fit.
     """
     read = READERS[named.name](folder, [part for part in PARTS if part in parts])
     check_masks(read, named.classes)
-    for part, images in read.items():
-        if len(images) != named.parts[part]:
-            raise DataError(
-                f"the {part} part of {named.name} in {folder} has {len(images)} images, the "
-                f"published one {named.parts[part]}; for a set of your own give the path of its "
-                "folder"
-            )
-    return MaskSet(named.name, named.classes, named.modalities, read, str(folder))
+    notes = tuple(
+        f"{part}: {len(images)} images are in {folder}, {named.parts[part]} in the published "
+        f"{named.name}"
+        for part, images in read.items()
+        if len(images) != named.parts[part]
+    )
+    return MaskSet(named.name, named.classes, named.modalities, read, str(folder), notes)
 
 
 def _isbi(folder: Path, parts: Sequence[str]) -> dict[str, tuple[MaskedImage, ...]]:
