@@ -13,7 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +49,7 @@ class Layers(TorchFunctionMode):
 def plain_fragments(network: nn.Module, image: Tensor) -> Tensor:
     """Answer for every pixel by fragments, all at once, each pooled by PyTorch on its own."""
     x, sides = image, []
-    for layer in network.layers:
+    for layer in cast(nn.Sequential, network.layers):
         if isinstance(layer, nn.MaxPool2d):
             side = (x.shape[2] - 1) // 2
             corners = [(i, j) for i in (0, 1) for j in (0, 1)]
@@ -85,7 +85,8 @@ def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 7
     torch.set_num_threads(int(sys.argv[2]) if len(sys.argv) > 2 else 1)
     torch.manual_seed(0)
-    network = striate.build("n4").eval().to(memory_format=torch.channels_last)
+    network: nn.Module = striate.build("n4").eval()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     image = F.pad(torch.randn(1, 1, SIDE, SIDE), (WINDOW // 2,) * 4, mode="reflect")
     form = striate.dense(network, WINDOW)
     positions = (SIDE, SIDE)

@@ -183,12 +183,16 @@ def test_killed_it_goes_on_and_ends_with_the_same_bytes(run, tmp_path):
     tifffile.imwrite(tmp_path / "in.tif", stack)
     arguments = [sys.executable, "-m", "striate", "predict", str(run.path), "in.tif",
                  "--memory", "1MB", "--threads", "1"]  # fmt: skip
-    whole_run = subprocess.run([*arguments, "-o", "whole.tif"], cwd=tmp_path, capture_output=True)
+    whole_run = subprocess.run(
+        [*arguments, "-o", "whole.tif"], cwd=tmp_path, capture_output=True, check=False
+    )
     assert whole_run.returncode == 0, whole_run.stderr
     killed = 0
     for _ in range(3):
-        process = subprocess.Popen([*arguments, "-o", "cut.tif"], cwd=tmp_path,
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        process = subprocess.Popen(
+            [*arguments, "-o", "cut.tif", "--overwrite"],
+            cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
         journal = tmp_path / ".cut.tif.tiles" / "journal"
         before = len(journal.read_bytes()) if journal.exists() else 0
         deadline = time.monotonic() + 60

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from striate.errors import UsageError
 from striate.mirroring import Read, Region, read_mirrored
 from striate.modes import evaluating
-from striate.tiling import Tile, TilePlan, plan_tiles
+from striate.strips import can_strip, evaluate_in_strips
+from striate.tiling import Tile, TilePlan, memory_bytes, plan_tiles
 from striate.tiling.blending import weight_of
 from striate.tiling.checking import first_tensor
 
@@ -63,17 +64,21 @@ def predict_tiled(
     blend: bool = False,
     progress: Progress | None = None,
 ) -> Tensor:
-    """Label every pixel, tile by tile in little memory; the answer is that of ``whole``.
+    """Label every pixel in little memory; the answer is that of ``whole``.
+
+    Where the network allows it, layer by layer in strips, which does nothing twice; else tile by
+    tile.
 
     Args:
         network: Labels pixels. One in two dimensions sees a volume slice by slice.
         image: ``(C, *spatial)``, as the network takes it.
-        memory: What input, maps and answer of a tile may take, in bytes or as ``"500MB"``; the
-            weights, the image and the result come on top.
+        memory: What input, maps and answer of a tile, or all strips, may take, in bytes or as
+            ``"500MB"``; the weights, the image and the result come on top.
         return_logits: Give the logits of all classes instead, ``(K, *spatial)``.
         blend: Where tiles cannot equal the whole, let them overlap and blend their logits; without
             it, that is refused.
-        progress: Called after each tile with the number of tiles done and of all.
+        progress: Called after each tile with the number of tiles done and of all; after each
+            strip with rows.
 
     Returns:
         ``(*spatial)``, uint8: the class with the largest logit; with one class alone, whether
@@ -90,8 +95,9 @@ def predict_tiled(
         True
     """
     plan = plan_tiles(network, tuple(image.shape), memory=memory, blend=blend)
+    limit = memory_bytes(memory)
     if return_logits:
-        return _logits(network, image, plan, progress)
+        return _logits(network, image, plan, progress, limit)
     if plan.classes > 255:
         raise UsageError(
             f"{plan.classes} classes do not fit labels of 8 bits, of which 255 is for pixels left "
@@ -102,7 +108,9 @@ def predict_tiled(
     def write(region: Region, logits: Tensor) -> None:
         labels[region] = labels_of(logits)
 
-    run_plan(network, plan, _reader(image), write, progress=progress)
+    read = _reader(image)
+    if not run_in_strips(network, plan, read, write, limit, progress):
+        run_plan(network, plan, read, write, progress=progress)
     return labels
 
 
@@ -152,6 +160,57 @@ def run_plan(
                 done.add(number)
             if progress is not None:
                 progress(number + 1, len(plan.tiles))
+
+
+def run_in_strips(
+    network: nn.Module,
+    plan: TilePlan,
+    read: Read,
+    write: Write,
+    limit: int,
+    progress: Progress | None = None,
+) -> bool:
+    """Answer an image layer by layer in strips, if it needs cutting and the network allows it.
+
+    Args:
+        network: The one that the plan was made for.
+        plan: Its tiles are not used, its whole input is.
+        read: As for ``run_plan``.
+        write: As for ``run_plan``; regions are rows of the image, in order.
+        limit: Memory for the strips [bytes].
+        progress: Called with the rows done and all.
+
+    Returns:
+        Whether it was done; if not, nothing was written.
+    """
+    sizes = plan.shape[1:]
+    if len(plan.tiles) == 1 or plan.blending or len(plan.axes) < len(sizes):
+        return False
+    shape = (plan.shape[0], *(axis.size for axis in plan.axes))
+    first_axis, *rest = plan.axes
+    beside = tuple(slice(-axis.before, axis.size - axis.before) for axis in rest)
+    columns = tuple(slice(0, size) for size in sizes[1:])
+
+    def rows(first: int, last: int) -> Tensor:
+        region = (slice(first - first_axis.before, last - first_axis.before), *beside)
+        return read_mirrored(read, region, sizes)
+
+    def answered(first: int, last: int, logits: Tensor) -> None:
+        last = min(last, sizes[0])
+        if first < last:
+            write(
+                (slice(first, last), *columns), logits[(slice(None), slice(last - first), *columns)]
+            )
+            if progress is not None:
+                progress(last, sizes[0])
+
+    if can_strip(network, shape) is not None:
+        return False
+    try:
+        evaluate_in_strips(network, shape, rows, answered, memory=limit)
+    except UsageError:
+        return False  # one row at a time takes more memory than a tile
+    return True
 
 
 def _run_blended(
@@ -234,7 +293,11 @@ def _reader(image: Tensor) -> Read:
 
 
 def _logits(
-    network: nn.Module, image: Tensor, plan: TilePlan, progress: Progress | None = None
+    network: nn.Module,
+    image: Tensor,
+    plan: TilePlan,
+    progress: Progress | None = None,
+    limit: int = 0,
 ) -> Tensor:
     answers: list[Tensor] = []
 
@@ -243,5 +306,7 @@ def _logits(
             answers.append(torch.empty((plan.classes, *plan.shape[1:]), dtype=logits.dtype))
         answers[0][(slice(None), *region)] = logits
 
-    run_plan(network, plan, _reader(image), write, progress=progress)
+    read = _reader(image)
+    if not run_in_strips(network, plan, read, write, limit, progress):
+        run_plan(network, plan, read, write, progress=progress)
     return answers[0]
