@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from striate.evaluation import evaluate
     from striate.recipes import Recipe
     from striate.runs import Run
+    from striate.tiled_prediction import predict_tiled
     from striate.tracing import trace
     from striate.training import resume, train
     from striate.weights import build
@@ -23,6 +24,7 @@ __all__ = [
     "dense",
     "evaluate",
     "models",
+    "predict_tiled",
     "resume",
     "trace",
     "train",
@@ -35,6 +37,7 @@ _ROOMS = {
     "build": "weights",
     "dense": "dense_form",
     "evaluate": "evaluation",
+    "predict_tiled": "tiled_prediction",
     "resume": "training",
     "trace": "tracing",
     "train": "training",

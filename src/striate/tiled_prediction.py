@@ -1,8 +1,10 @@
 """A label for every pixel of an image of any size: in one piece, or tile by tile, equally."""
 
+import ctypes
 import itertools
 from collections.abc import Callable
-from typing import Protocol
+from functools import cache
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +19,8 @@ from striate.tiling.checking import first_tensor
 
 Write = Callable[[Region, Tensor], None]  # pixels of the image, logits ``(K, *region)``
 Progress = Callable[[int, int], None]  # tiles done, of so many
+
+_MUCH = 16_000_000  # bytes of a tile, from which on memory is given back after each
 
 
 class Done(Protocol):
@@ -158,6 +162,8 @@ def run_plan(
             if number not in done:
                 write(tile.output, answer(network, plan, tile, read))
                 done.add(number)
+                if plan.peak_bytes >= _MUCH:
+                    give_back_memory()
             if progress is not None:
                 progress(number + 1, len(plan.tiles))
 
@@ -211,6 +217,21 @@ def run_in_strips(
     except UsageError:
         return False  # one row at a time takes more memory than a tile
     return True
+
+
+def give_back_memory() -> None:
+    """Hand what was freed back to the system; glibc keeps maps of up to 32 MB for itself."""
+    trim = _trim()
+    if trim is not None:
+        trim(0)
+
+
+@cache
+def _trim() -> Callable[[int], int] | None:
+    try:
+        return cast("Callable[[int], int]", ctypes.CDLL(None).malloc_trim)
+    except (OSError, TypeError, AttributeError):  # another C library
+        return None
 
 
 def _run_blended(
