@@ -1,6 +1,7 @@
 """Files of images and volumes to files of labels, tile by tile, in their format and geometry."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,17 +10,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from striate.cluster import Job, label_zarr_on_cluster
 from striate.errors import DataError, UsageError
 from striate.images import image_files, require
 from striate.mask_scoring import VIEWS, probabilities
-from striate.mirroring import Region
+from striate.mirroring import Read, Region
 from striate.runs import Run
 from striate.segmentation import pixel_form
-from striate.tile_input import Statistics, as_tensor, as_trained, standardize, statistics
+from striate.tile_input import Statistics, TileSpec, as_tensor, as_trained, standardize, statistics
 from striate.tile_journal import predict_to_file
 from striate.tiled_prediction import labels_of
 from striate.tiling import plan_tiles
 from striate.volumes import FORMATS, Source, open_volume, suffix_of, write_volume
+from striate.volumes.ome_zarr import blocks_of, create_zarr
 
 Progress = Callable[[int, int], None]  # tiles done, of so many
 
@@ -159,6 +162,45 @@ class Labeller:
         pixels = dict(zip(self.run.classes, count.tolist(), strict=True))
         return Labelled(path, out, pixels, notes)
 
+    def label_on_cluster(
+        self, path: Path, out: Path, address: str, progress: Progress | None = None
+    ) -> Labelled:
+        """Label one file over the workers of a Dask cluster, into an OME-Zarr.
+
+        Args:
+            path: An image or a volume, at a path that all workers see.
+            out: The Zarr to make, at such a path too.
+            address: Of the scheduler, ``tcp://host:8786``, or ``local:2`` for two workers here.
+            progress: Called after each tile.
+
+        Raises:
+            UsageError: ``out`` is no Zarr, the protocol is not single, a package is missing.
+            DataError: The file cannot be read, or does not fit the run.
+            RunError: The cluster cannot be reached, or a tile failed again and again.
+        """
+        if suffix_of(out) != ".zarr" or self.protocol != "single":
+            raise UsageError(
+                f"a cluster writes labels of single views into a Zarr; give -o {out.stem}.zarr"
+            )
+        with open_volume(path) as source:
+            _, notes = self._reader(source)
+            size = source.shape[1:]
+            plan = plan_tiles(self.form, source.shape, memory=self.memory, blocks=blocks_of(size))
+
+            def create(folder: Path) -> str:
+                create_zarr(folder, size, np.dtype(np.uint8), False, source.geometry)
+                return str(folder / "0")
+
+            open_read = partial(open_reader, path.absolute(), self.spec, self._own(source))
+            job = Job(self.form, plan, open_read, array="")
+            label_zarr_on_cluster(job, out, create, address, progress=progress)
+        count = np.zeros(len(self.run.classes), np.int64)
+        with open_volume(out) as labels:
+            for slab in _slabs(size, 1):
+                count += np.bincount(labels.read(slab).ravel(), minlength=len(count))
+        pixels = dict(zip(self.run.classes, count.tolist(), strict=True))
+        return Labelled(path, out, pixels, notes)
+
     def plan(self, path: Path) -> str:
         """Say what labelling a file will take, before it begins."""
         with open_volume(path) as source:
@@ -174,13 +216,10 @@ class Labeller:
             "input": self.spec.model_dump_json(),
         }
 
-    def _reader(self, source: Source) -> tuple[Callable[[Region], Tensor], tuple[str, ...]]:
+    def _reader(self, source: Source) -> tuple[Read, tuple[str, ...]]:
         """Give a way to read regions as the network takes them, and what there is to say."""
         dtype = np.dtype(source.dtype).name
         _, note = as_trained(torch.zeros(source.shape[0], 1), dtype, self.spec, str(source.path))
-        own = None
-        if self.spec.intensity == "image":
-            own = self._own_statistics(source)
         notes = [note] if note else []
         spacing, trained = source.spacing, self.spec.spacing
         if spacing is not None and trained is not None:
@@ -192,15 +231,13 @@ class Labeller:
                     f"its pixels are {sizes[0]} mm, those of training {sizes[1]}: "
                     "do not trust the labels before looking"
                 )
+        return reader(source, self.spec, self._own(source)), tuple(notes)
 
-        def read(region: Region) -> Tensor:
-            pixels = as_tensor(source.read(region))
-            values, _ = as_trained(pixels, dtype, self.spec, str(source.path))
-            return standardize(values, self.spec, own)
+    def _own(self, source: Source) -> Statistics | None:
+        """Measure an image slab by slab, where it is standardised by itself."""
+        if self.spec.intensity != "image":
+            return None
 
-        return read, tuple(notes)
-
-    def _own_statistics(self, source: Source) -> Statistics:
         def pieces() -> Iterator[Tensor]:
             for slab in _slabs(source.shape[1:], source.shape[0]):
                 piece = as_tensor(source.read(slab))
@@ -210,6 +247,22 @@ class Labeller:
                 raise DataError(f"{source.path} holds values that are no numbers; repair the file")
 
         return statistics(pieces())
+
+
+def reader(source: Source, spec: TileSpec, own: Statistics | None) -> Read:
+    """Give a way to read regions of an opened file as a run's network takes them."""
+    dtype = np.dtype(source.dtype).name
+
+    def read(region: Region) -> Tensor:
+        values, _ = as_trained(as_tensor(source.read(region)), dtype, spec, str(source.path))
+        return standardize(values, spec, own)
+
+    return read
+
+
+def open_reader(path: Path, spec: TileSpec, own: Statistics | None) -> Read:
+    """Open a file for ``reader``, as a worker of a cluster does."""
+    return reader(open_volume(path), spec, own)
 
 
 def _slabs(shape: Sequence[int], channels: int) -> Iterator[Region]:

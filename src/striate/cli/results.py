@@ -190,6 +190,14 @@ def predict(
             help="Masks: single, or turns: the mean of eight views, the image whole in memory.",
         ),
     ] = "single",
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            "--cluster",
+            metavar="ADDRESS",
+            help="Masks: a Dask scheduler, as tcp://host:8786, or local:2; -o is a .zarr.",
+        ),
+    ] = None,
     device: Device = "auto",
     threads: Threads = None,
     as_json: Json = False,
@@ -202,10 +210,14 @@ def predict(
     """
     opened = striate.Run(run)
     if opened.task != "classification":
-        masks = MaskOptions(out, overwrite, memory, protocol, device, threads)
+        masks = MaskOptions(out, overwrite, memory, protocol, cluster, device, threads)
         _label(opened, paths, masks, as_json=as_json)
         return
-    for name, given in (("--overwrite", overwrite), ("--protocol", protocol != "single")):
+    for name, given in (
+        ("--overwrite", overwrite),
+        ("--protocol", protocol != "single"),
+        ("--cluster", cluster),
+    ):
         if given:
             raise UsageError(f"{name} is for runs that label pixels; {run} labels whole images")
     if out is not None and out.suffix not in (".csv", ".json"):
@@ -252,6 +264,7 @@ class MaskOptions(NamedTuple):
     overwrite: bool
     memory: str
     protocol: str
+    cluster: str | None
     device: str
     threads: int | None
 
@@ -279,7 +292,10 @@ def _label(run: "striate.Run", paths: list[Path], options: MaskOptions, *, as_js
             try:
                 print(f"{path}: {labeller.plan(path)}", file=sys.stderr)
                 with tile_bar(path.name) as progress:
-                    done.append(labeller.label(path, out, progress))
+                    if options.cluster is None:
+                        done.append(labeller.label(path, out, progress))
+                    else:
+                        done.append(labeller.label_on_cluster(path, out, options.cluster, progress))
             except DataError as reason:
                 errors.append(reason)
                 continue

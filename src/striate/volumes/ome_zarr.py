@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -119,6 +120,11 @@ def write_zarr(path: Path, labels: Any, channels: bool, geometry: Geometry) -> N
         array[block] = np.asarray(labels[block])
 
 
+def blocks_of(size: Sequence[int]) -> tuple[int, ...]:
+    """Say in blocks of what size an array is stored [voxels]."""
+    return tuple(map(min, CHUNKS[len(size)], size))
+
+
 def create_zarr(
     path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], channels: bool, geometry: Geometry
 ) -> Any:
@@ -158,7 +164,7 @@ def create_zarr(
         group.attrs["ome"] = {"version": "0.5", "multiscales": [picture]}
     else:
         group.attrs["multiscales"] = [{"version": "0.4", **picture}]
-    chunks = tuple(map(min, CHUNKS[spatial], shape[channels:]))
+    chunks = blocks_of(shape[channels:])
     separator = {"name": "default" if modern else "v2", "separator": "/"}
     return group.create_array(
         "0",
