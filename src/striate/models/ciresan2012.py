@@ -262,7 +262,7 @@ RECIPES = {
     "n4-isbi": Recipe(
         network="n4",
         data="isbi2012",
-        epochs=8,
+        epochs=6,
         batch_size=1,
         optimizer="adamw",
         learning_rate=0.001,
