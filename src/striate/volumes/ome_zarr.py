@@ -12,7 +12,7 @@ from striate.volumes.sources import SLAB, Geometry, Region, Source, arrange, che
 
 UNITS = {"meter": "m", "centimeter": "cm", "millimeter": "mm", "micrometer": "µm",
          "nanometer": "nm"}  # fmt: skip
-CHUNKS = {2: (512, 512), 3: (64, 128, 128)}
+DEEPEST, VOXELS = 64, 2**20  # of a chunk
 PLAIN_AXES = {2: "YX", 3: "ZYX", 4: "CZYX"}
 MARKS = (".zarray", ".zgroup", "zarr.json")
 
@@ -158,7 +158,9 @@ def create_zarr(
         group.attrs["ome"] = {"version": "0.5", "multiscales": [picture]}
     else:
         group.attrs["multiscales"] = [{"version": "0.4", **picture}]
-    chunks = tuple(map(min, CHUNKS[spatial], shape[channels:]))
+    depth = min(DEEPEST, shape[-3]) if spatial == 3 else 1
+    side = 2 ** (int(math.log2(VOXELS / depth)) // 2)
+    chunks = tuple(map(min, (depth, side, side)[3 - spatial :], shape[channels:]))
     separator = {"name": "default" if modern else "v2", "separator": "/"}
     return group.create_array(
         "0",
