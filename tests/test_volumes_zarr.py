@@ -134,6 +134,21 @@ def test_labels_are_written_in_the_version_and_place_of_the_image(tmp_path, vers
         assert source.geometry.native == like.geometry.native
 
 
+def test_a_change_of_the_whole_picture_comes_after_that_of_its_array(tmp_path):
+    moved = [
+        {"type": "scale", "scale": [3.0, 2.0, 1.0]},
+        {"type": "translation", "translation": [4.0, 5.0, 6.5]},
+    ]
+    saved(tmp_path / "a.zarr", noise((5, 7, 11)), changes=moved)
+    group = zarr.open_group(tmp_path / "a.zarr", mode="r+")
+    picture = group.attrs["multiscales"][0]
+    whole = [{"type": "scale", "scale": [10.0, 10.0, 100.0]}]
+    group.attrs["multiscales"] = [picture | {"coordinateTransformations": whole}]
+    with open_volume(tmp_path / "a.zarr") as source:
+        assert source.spacing == (30.0, 20.0, 100.0)
+        assert source.geometry.native.translation == (40.0, 50.0, 650.0)
+
+
 def test_what_a_reader_needs_is_in_files_that_any_program_can_read(tmp_path):
     write_volume(tmp_path / "a.zarr", noise((7, 11)), like=None, spacing=(0.5, 0.25))
     attributes = json.loads((tmp_path / "a.zarr" / ".zattrs").read_text())
@@ -151,6 +166,16 @@ def test_blocks_can_be_written_by_anyone_into_a_made_zarr(tmp_path):
         expected[block] = 3
         assert np.array_equal(source.read()[0], expected)
         assert (source.spacing, source.geometry.unit) == ((0.3, 0.2, 0.1), "nm")
+
+
+@pytest.mark.parametrize(
+    ("shape", "chunks"),
+    [((300, 400, 500), (64, 128, 128)), ((4, 900, 1000), (4, 512, 512)), ((3000, 77), (1024, 77)),
+     ((1, 2000, 2000), (1, 1024, 1024)), ((33, 400, 500), (33, 128, 128))],
+)  # fmt: skip
+def test_a_chunk_has_about_a_million_voxels_also_of_thin_volumes(tmp_path, shape, chunks):
+    array = create_zarr(tmp_path / "a.zarr", shape, np.dtype("uint8"), False, Geometry())
+    assert array.chunks == chunks
 
 
 def test_what_holds_no_picture_is_refused(tmp_path):

@@ -13,7 +13,7 @@ from striate.volumes.sources import SLAB, Geometry, Region, Source, arrange, che
 
 UNITS = {"meter": "m", "centimeter": "cm", "millimeter": "mm", "micrometer": "µm",
          "nanometer": "nm"}  # fmt: skip
-CHUNKS = {2: (512, 512), 3: (64, 128, 128)}
+DEEPEST, VOXELS = 64, 2**20  # of a chunk
 PLAIN_AXES = {2: "YX", 3: "ZYX", 4: "CZYX"}
 MARKS = (".zarray", ".zgroup", "zarr.json")
 
@@ -122,7 +122,9 @@ def write_zarr(path: Path, labels: Any, channels: bool, geometry: Geometry) -> N
 
 def blocks_of(size: Sequence[int]) -> tuple[int, ...]:
     """Say in blocks of what size an array is stored [voxels]."""
-    return tuple(map(min, CHUNKS[len(size)], size))
+    depth = min(DEEPEST, size[-3]) if len(size) == 3 else 1
+    side = 2 ** (int(math.log2(VOXELS / depth)) // 2)
+    return tuple(map(min, (depth, side, side)[3 - len(size) :], size))
 
 
 def create_zarr(
