@@ -59,11 +59,11 @@ def curves(rows: Sequence[Row], *, title: str) -> str:
     """Draw how loss and error rate went from epoch to epoch.
 
     The earliest epoch with the lowest validation error is marked; where there is a Dice
-    coefficient, that with the highest, and one minus it is drawn beside the error rates. Values that are absent,
-    NaN or infinite are left out, and the line goes on from the value before to the one after.
-    An axis is logarithmic if all its values are above 0 and the largest is more than 1.5
-    decades above the smallest. Lines of more than 400 points are thinned to what can be
-    seen; their peaks, troughs and ends stay.
+    coefficient, that with the highest, and one minus it is drawn beside the error rates.
+    Values that are absent, NaN or infinite are left out, and the line goes on from the value
+    before to the one after. An axis is logarithmic if all its values are above 0 and the
+    largest is more than 1.5 decades above the smallest. Lines of more than 400 points are
+    thinned to what can be seen; their peaks, troughs and ends stay.
 
     Args:
         rows: One for each epoch, in order, with ``epoch`` and, where they exist,
