@@ -42,7 +42,7 @@ FLOORS = [
     },
     {
         *("run_creation", "training_loop", "prediction", "studies"),
-        *("mask_scoring", "segmentation", "tile_journal", "cluster"),
+        *("mask_scoring", "segmentation", "tile_journal", "cluster", "ensembles"),
     },
     {"mask_evaluation", "mask_prediction", "task_making"},
     {"training", "evaluation"},

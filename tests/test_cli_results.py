@@ -312,3 +312,36 @@ def test_dark_on_light_is_turned_unless_it_is_forbidden(capsys, reader, pixels, 
     assert any("inverted" in note for note in answer["notes"])
     assert not any("inverted" in note for note in kept["notes"])
     assert kept["top"] != answer["top"]
+
+
+def test_a_run_that_labels_pixels_is_told_class_by_class_in_80_columns(capsys, cells, tmp_path):
+    out = str(tmp_path / "run")
+    choices = ("--width", "3", "--depth", "2", "--tile", "24,24", "--epochs", "1")
+    where = ("--data-dir", str(cells))
+    said(capsys, "train", "unet_padded", "isbi2012", *choices, *where, "--out", out)
+    report = json.loads(said(capsys, "evaluate", out, "--json", *where))
+    assert run_command(["evaluate", out, *where]) == 0
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0] == (
+        f"unet_padded on isbi2012, 6 test images: mean Dice {report['mean_dice']:.4f}, "
+        f"mean IoU {report['mean_iou']:.4f}"
+    )
+    assert lines[1] == f"pixel error {100 * report['pixel_error']:.2f} %, protocol single"
+    assert re.split(" {2,}", lines[2]) == ["class", "Dice", "IoU", "HD95 (pixels)", "surface Dice"]
+    names = ("dice", "iou", "hausdorff95", "surface_dice")
+    dice, iou, far, near = (report[name]["cell"] for name in names)
+    expected = ["-" if value is None else f"{value:.4f}" for value in (dice, iou, near)]
+    expected.insert(2, "-" if far is None else f"{far:.2f}")
+    assert lines[3].split()[0] == "membrane"
+    assert lines[3].split()[3:] == ["-", "-"]
+    assert lines[4].split() == ["cell", *expected]
+    assert lines[5] == "ISBI 2012 challenge, each at its best threshold:"
+    membranes = report["membranes"]
+    value, threshold = lines[7].split()[-2:]
+    assert lines[7].startswith("V Rand, thinned ")
+    assert value == f"{membranes['v_rand']:.4f}"
+    assert float(threshold) == membranes["thresholds"]["v_rand"]
+    assert len(lines) == 12
+    assert printed.err == f"see confusion.svg, result.png and evaluation.json in {out}\n"

@@ -123,6 +123,16 @@ def test_a_line_fits_on_80_columns_also_where_the_numbers_are_long():
     assert len(line) <= 80
 
 
+def test_a_dice_coefficient_stands_in_place_of_the_training_error():
+    row = {**ROW, "validation_loss": 0.2971, "validation_error": 0.086, "validation_dice": 0.9418}
+    line = epoch_line(row, 20)
+    assert line == "epoch  3/20  loss 0.05120  validation 0.2971, 8.60 %, Dice 0.942  4.2 s"
+    longest = epoch_line({**LONGEST, "validation_dice": 1.0}, 100)
+    assert longest.endswith("validation 51.35, 100.00 %, Dice 1.000  36000.0 s")
+    assert len(longest) <= 80
+    assert epoch_line({**ROW, "validation_dice": None}, 20) == epoch_line(ROW, 20)
+
+
 def test_epochs_stand_below_each_other():
     starts = [epoch_line({**ROW, "epoch": float(n)}, 20)[:11] for n in (1, 9, 10, 20)]
     assert starts == ["epoch  1/20", "epoch  9/20", "epoch 10/20", "epoch 20/20"]

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from sklearn import metrics
 
 from striate import datasets, evaluation
+from striate.ensembles import common, member, what_differs
 from striate.errors import DataError, UsageError
 from striate.evaluation import evaluate
 from striate.preparation import normalize, to_unit
@@ -160,3 +162,38 @@ def test_an_ensemble_with_other_classes_or_protocols_is_refused(windowed_runs, b
     with pytest.raises(UsageError, match="ten-crop takes windows of larger images, but lecun1990"):
         evaluate([windowed_runs[0], bars_run], protocol="ten-crop")
     assert "evaluation.json" not in names(windowed_runs[0].path)
+
+
+# ---------------------------------------------------------------- what is said of the runs
+
+
+def run_of(path, network="unet", protocol="single", epochs=3):
+    recipe = SimpleNamespace(network=network, protocol=protocol)
+    return SimpleNamespace(path=path, recipe=recipe, progress=lambda: [{}] * epochs)
+
+
+def test_a_member_says_how_it_was_asked(tmp_path):
+    one = run_of(tmp_path / "a", protocol="turns")
+    told = {"run": str(tmp_path / "a"), "network": "unet", "epochs": 3}
+    assert member(one, None) == {**told, "protocol": "turns"}
+    assert member(one, "single") == {**told, "protocol": "single"}
+
+
+def test_what_differs_between_members_is_none(tmp_path):
+    members = [member(run_of(tmp_path, network=name), None) for name in ("unet", "vnet", "unet")]
+    assert common(members) == {"network": None, "protocol": "single", "epochs": 3}
+    assert common(members[:1]) == {"network": "unet", "protocol": "single", "epochs": 3}
+
+
+def test_only_what_is_not_the_runs_own_is_in_the_name(tmp_path):
+    one, two, three = (run_of(tmp_path / name) for name in "abc")
+    assert what_differs([one], "", None) == what_differs([one], "", "single") == ""
+    assert what_differs([one], "cells", "turns") == "cells-turns"
+    both = what_differs([one, two], "", None)
+    assert both.startswith("ensemble-")
+    assert len(both) == len("ensemble-") + 8
+    assert what_differs([one, three], "", None) != both
+    # The others' order and where the folders lie together do not matter.
+    assert what_differs([one, two, three], "", None) == what_differs([one, three, two], "", None)
+    elsewhere = [run_of(tmp_path / "moved" / name) for name in "ab"]
+    assert what_differs(elsewhere, "", None) == both

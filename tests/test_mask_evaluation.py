@@ -116,7 +116,8 @@ def test_membranes_are_measured_by_the_probability_of_cell(run, cells, tested):
 def test_the_files_are_in_the_run_and_the_card_tells_the_dice(run, cells):
     evaluation = evaluate_masks(run, data_dir=cells)
     names = {path.name for path in run.path.iterdir()}
-    assert {"evaluation.json", "confusion.svg", "result.png"} <= names
+    assert evaluation["files"] == ["confusion.svg", "result.png", "evaluation.json"]
+    assert {*evaluation["files"]} <= names
     assert "mistakes.html" not in names
     assert run.evaluation() == json.loads(json.dumps(evaluation))
     assert f"cell {evaluation['dice']['cell']:.4f}" in (run.path / "README.md").read_text("utf-8")
@@ -151,8 +152,10 @@ def test_an_ensemble_averages_probabilities(run, other, cells, tested):
     assert [member["network"] for member in together["ensemble"]] == ["unet_padded", "unet"]
     own = striate.evaluate([run, other], data_dir=cells)
     assert [member["protocol"] for member in own["ensemble"]] == ["single", "turns"]
-    assert (run.path / "evaluation-ensemble.json").is_file()
-    assert not (other.path / "evaluation-ensemble.json").exists()
+    assert together["network"] is None
+    assert together["protocol"] == "single"
+    assert [*run.path.glob("evaluation-ensemble-*.json")] != []
+    assert not [*other.path.glob("evaluation*")]
     alone = evaluate_masks(run, data_dir=cells)
     assert alone["pixel_error"] != together["pixel_error"]
     assert "ensemble" not in alone

@@ -80,6 +80,30 @@ def test_among_equal_errors_the_lowest_loss_is_marked():
     assert any("at epoch 2" in text for text in texts(curves(rows, title="run")))
 
 
+def test_where_there_is_dice_it_is_drawn_as_an_error_and_its_best_epoch_is_marked():
+    dices = (0.5, 0.92, 0.9418, 0.9)
+    rows = [
+        {
+            "epoch": k + 1,
+            "train_error": 0.3,
+            "validation_error": 0.1 + 0.01 * k,
+            "validation_dice": d,
+        }
+        for k, d in enumerate(dices)
+    ]
+    svg = curves(rows, title="run")
+    drawn = dict(lines(svg))
+    across, up = ticks(svg, "middle", 552), ticks(svg, "end", 552)
+    for (x, y), dice, epoch in zip(drawn["dice"], dices, (1, 2, 3, 4), strict=True):
+        assert read_back(x, across) == pytest.approx(epoch, abs=0.02)
+        assert read_back(y, up) == pytest.approx(100 - 100 * dice, abs=0.2)
+    assert "best Dice 0.942" in texts(svg)
+    assert any("best validation Dice 0.942 at epoch 3" in text for text in texts(svg))
+    assert {"error [%]", "train", "validation", "1 − Dice"} < {*texts(svg)}
+    near = [{**row, "validation_dice": 1 - 0.3 * 0.1**k} for k, row in enumerate(rows)]
+    assert "error [%], log" in texts(curves(near, title="run"))
+
+
 def test_the_earliest_of_the_best_validation_epochs_is_marked_with_its_value():
     rows = [{"epoch": epoch, "validation_error": 0.2, "train_error": 0.1} for epoch in range(1, 24)]
     rows[8]["validation_error"] = rows[11]["validation_error"] = 0.0167

@@ -1,7 +1,5 @@
 """A run and labelled images it has not seen → figures and reports in the run folder."""
 
-import hashlib
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +13,7 @@ from torch import Tensor
 from striate import datasets
 from striate.datasets.sets import ImageSet
 from striate.devices import choose_device
+from striate.ensembles import common, member, what_differs
 from striate.errors import DataError, UsageError
 from striate.mask_evaluation import evaluate_masks
 from striate.metrics import count, report, wilson_interval
@@ -95,11 +94,11 @@ def evaluate(
     counts = count(logits, part.targets)
     metrics = report(counts, run.classes)
     correct = int(counts.confusion.diagonal().sum())
-    members = [_member(each, protocol) for each in runs]
+    members = [member(each, protocol) for each in runs]
     is_own = data in (None, run.recipe.data)
-    other = _what_differs(runs, "" if is_own else images.name, protocol)
+    other = what_differs(runs, "" if is_own else images.name, protocol)
     evaluation: dict[str, Any] = {
-        **{name: _common([one[name] for one in members]) for name in ("network", "protocol")},
+        **common(members),
         "data": data or run.recipe.data,
         "part": "test",
         **({"ensemble": members} if len(runs) > 1 else {}),
@@ -107,7 +106,6 @@ def evaluate(
         "accuracy_interval_95": list(wilson_interval(correct, metrics["examples"])),
         "confusion": counts.confusion.tolist(),
         "classes": list(run.classes),
-        "epochs": _common([one["epochs"] for one in members]),
         "files": list(evaluation_files(other)),
     }
     evaluation["seconds"] = round(time.monotonic() - started, 2)
@@ -127,33 +125,6 @@ def evaluate(
         other=other,
     )
     return evaluation
-
-
-def _member(run: Run, protocol: str | None) -> dict[str, Any]:
-    return {
-        "run": str(run.path),
-        "network": run.recipe.network,
-        "protocol": protocol or run.recipe.protocol,
-        "epochs": len(run.progress()),
-    }
-
-
-def _common(values: list[Any]) -> Any:
-    """Give the value that all share, or None."""
-    return values[0] if values.count(values[0]) == len(values) else None
-
-
-def _what_differs(runs: list[Run], other_data: str, protocol: str | None) -> str:
-    """Name what sets an evaluation apart from the first run's own, or give nothing."""
-    parts = [other_data]
-    if any(protocol not in (None, run.recipe.protocol) for run in runs):
-        parts.append(protocol or "")
-    if len(runs) > 1:
-        first, *others = (run.path.resolve() for run in runs)
-        places = sorted(os.path.relpath(other, first) for other in others)
-        digits = hashlib.sha256(os.fsencode("\n".join(places))).hexdigest()[:8]
-        parts.append(f"ensemble-{digits}")
-    return "-".join(part for part in parts if part)
 
 
 def _scores(

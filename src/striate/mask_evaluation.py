@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from striate import datasets
 from striate.datasets.masks import IGNORED, MaskedImage, MaskSet
 from striate.devices import choose_device
+from striate.ensembles import common, member, what_differs
 from striate.errors import DataError, UsageError
 from striate.mask_pictures import MOST_ROWS, masks_picture
 from striate.mask_scoring import VIEWS, probabilities
 from striate.membrane_metrics import membrane_scores
 from striate.pictures import confusion_matrix
 from striate.protocols import Progress
-from striate.runs import Run
+from striate.runs import Run, evaluation_files
 from striate.segmentation import pixel_form
 from striate.segmentation_metrics import TOLERANCE, count_pixels, mask_report, surface_report
 from striate.tile_input import TileSpec
@@ -51,8 +52,9 @@ def evaluate_masks(
         What evaluation.json holds: ``examples``, ``pixel_error``, for each class ``dice`` and
         ``iou`` over all pixels of the part, ``hausdorff95`` and ``surface_dice`` averaged over
         the images that have them, in ``surface_unit``; ``mean_dice``, ``mean_iou``,
-        ``per_image``; of electron micrographs with two classes also ``membranes``, the ISBI
-        2012 challenge's measures.
+        ``per_image``; ``files``, the names of the files written; of electron micrographs with
+        two classes also ``membranes``, the ISBI 2012 challenge's measures; of an ensemble also
+        ``ensemble``, and above it None where its runs differ, as in ``evaluate``.
 
     Raises:
         UsageError: There is no such protocol.
@@ -84,12 +86,14 @@ def evaluate_masks(
             cells.append(shares[1].numpy())
         if progress is not None:
             progress(number + 1, len(part))
+    told = [member(each, protocol) for each in runs]
+    is_own = data in (None, run.recipe.data)
+    other = what_differs(runs, "" if is_own else masks.name, protocol)
     evaluation: dict[str, Any] = {
-        "network": run.recipe.network,
+        **common(told),
         "data": data or run.recipe.data,
         "part": "test",
-        "protocol": protocols[0],
-        **({"ensemble": [*map(_member, runs, protocols)]} if len(runs) > 1 else {}),
+        **({"ensemble": told} if len(runs) > 1 else {}),
         "examples": len(part),
         **mask_report(confusion, run.classes),
         **_averaged(per_image, run.classes),
@@ -98,7 +102,7 @@ def evaluate_masks(
         "confusion": confusion.tolist(),
         "classes": list(run.classes),
         "per_image": per_image,
-        "epochs": len(run.progress()),
+        "files": [name for name in evaluation_files(other) if not name.startswith("mistakes")],
     }
     if in_membranes and part[0].mask.dim() == 2:
         truths = [(image.mask == 1).numpy() for image in part]
@@ -108,15 +112,7 @@ def evaluate_masks(
         evaluation,
         confusion=confusion_matrix(evaluation["confusion"], run.classes),
         picture=_picture(part, answers, run, evaluation),
-        other="-".join(
-            name
-            for name, differs in (
-                (masks.name, data not in (None, run.recipe.data)),
-                (protocol or "", protocol not in (None, run.recipe.protocol)),
-                ("ensemble", len(runs) > 1),
-            )
-            if differs
-        ),
+        other=other,
     )
     return evaluation
 
@@ -128,10 +124,6 @@ def _checked(protocol: str) -> str:
             f"{', '.join(VIEWS)}"
         )
     return protocol
-
-
-def _member(run: Run, protocol: str) -> dict[str, str]:
-    return {"run": str(run.path), "network": run.recipe.network, "protocol": protocol}
 
 
 def _shares(members: Sequence[tuple[nn.Module, TileSpec, str]], image: Tensor) -> Tensor:
@@ -194,6 +186,6 @@ def _picture(
     return masks_picture(
         rows,
         classes=run.classes,
-        title=f"{run.recipe.network} on {evaluation['data']}: mean Dice "
+        title=f"{evaluation['network'] or 'ensemble'} on {evaluation['data']}: mean Dice "
         f"{evaluation['mean_dice']:.3f}, pixel error {100 * evaluation['pixel_error']:.2f} %",
     )

@@ -65,8 +65,14 @@ def evaluate(
         return
     if "dice" in evaluation:
         _print_masks(evaluation)
-        print(f"see confusion, result and evaluation in {runs[0]}", file=sys.stderr)
-        return
+    else:
+        _print_labels(evaluation)
+    *names, last = evaluation["files"]
+    print(f"see {', '.join(names)} and {last} in {runs[0]}", file=sys.stderr)
+
+
+def _print_labels(evaluation: dict[str, Any]) -> None:
+    """Print how well whole images were labelled, class by class."""
     low, high = evaluation["accuracy_interval_95"]
     print(
         f"{_who(evaluation)} on {evaluation['data']}: {100 * evaluation['accuracy']:.2f} % of "
@@ -86,8 +92,6 @@ def evaluate(
     )
     if len(shown) < len(per_class):
         print(f"the {len(shown)} classes with the lowest recall of {len(per_class)}")
-    *names, last = evaluation["files"]
-    print(f"see {', '.join(names)} and {last} in {runs[0]}", file=sys.stderr)
 
 
 def _who(evaluation: dict[str, Any]) -> str:
@@ -116,7 +120,7 @@ def _print_masks(evaluation: dict[str, Any]) -> None:
     """Print how well pixels were labelled, class by class."""
     count, unit = evaluation["examples"], evaluation["surface_unit"]
     print(
-        f"{evaluation['network']} on {evaluation['data']}, {count:,} test "
+        f"{_who(evaluation)} on {evaluation['data']}, {count:,} test "
         f"image{'s' * (count != 1)}: mean Dice {evaluation['mean_dice']:.4f}, mean IoU "
         f"{evaluation['mean_iou']:.4f}"
     )
