@@ -6,8 +6,8 @@ Three slices of each half of the labelled stack are held out (2, 7, 12, 17, 22, 
 choose epochs, the window network's calibration and, for the thresholds, nothing: the challenge's
 measures are those of the best threshold, as it took them itself. Each network is trained by its
 shipped recipe, one command, with each seed. N4 is also calibrated by a monotone cubic on the two
-slices and filtered by a median of 2 pixels radius, as its paper does. As many runs at a time as there are
-processors, each with one thread. Needs STRIATE_DATA.
+slices and filtered by a median of 2 pixels radius, as its paper does. As many runs at a time as
+there are processors, each with one thread. Needs STRIATE_DATA.
 Writes docs/results/isbi2012.json.
 """
 

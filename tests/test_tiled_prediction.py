@@ -16,8 +16,9 @@ from torch import nn
 from conftest import real_data
 from labelling import UNet, networks
 from striate.errors import UsageError
-from striate.tiled_prediction import labels_of, predict_tiled, run_plan, whole
-from striate.tiling import plan_tiles
+from striate.models import build
+from striate.tiled_prediction import labels_of, predict_tiled, run_in_strips, run_plan, whole
+from striate.tiling import memory_bytes, plan_tiles
 
 SIDES = {2: (5, 120), 3: (3, 40)}
 UNHURRIED = list(HealthCheck)
@@ -190,3 +191,44 @@ def test_what_tiles_took_is_given_back():
         capture_output=True, text=True, check=True, cwd=Path(__file__).parent,
     )  # fmt: skip
     assert int(done.stdout) < 24_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "shape", "memory"),
+    [
+        ("unet_padded", {"width": 8, "depth": 3, "normalization": "batch"}, (1, 301, 133), "8MB"),
+        ("unet", {"width": 4, "depth": 2}, (2, 203, 97), "2MB"),
+        ("unet3d", {"width": 4, "depth": 1, "normalization": "none"}, (1, 61, 25, 31), "4MB"),
+    ],
+)
+def test_where_the_network_allows_it_strips_are_the_whole(name, options, shape, memory):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = build(name, shape[0], 3, **options).eval()
+        image = torch.randn(shape)
+    plan = plan_tiles(network, shape, memory=memory)
+    assert len(plan.tiles) > 1
+    rows, wanted = torch.empty(3, *shape[1:]), whole(network, image)
+
+    def write(region, logits):
+        rows[(slice(None), *region)] = logits
+
+    def read(region):
+        return image[(slice(None), *region)]
+
+    steps = []
+    assert run_in_strips(
+        *(network, plan, read, write, memory_bytes(memory)),
+        progress=lambda done, all_rows: steps.append((done, all_rows)),
+    )
+    assert (rows - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+    assert steps[-1] == (shape[1], shape[1])
+    assert len(steps) > 2
+    labels = predict_tiled(network, image, memory=memory)
+    assert (labels != wanted.argmax(0)).float().mean() < 1e-4
+
+
+def test_an_image_that_fits_or_a_network_that_mixes_is_not_cut_into_strips():
+    blur = torch.nn.Conv2d(1, 2, 3, padding=1)
+    plan = plan_tiles(blur, (1, 9, 9), memory="1MB")
+    assert not run_in_strips(blur, plan, lambda r: None, lambda r, x: None, 10**6)

@@ -1,0 +1,61 @@
+"""What a loop works on, where an image has one label."""
+
+import pytest
+import torch
+
+from striate.batches import input_spec, load_training_data, training_batches
+from striate.losses import CrossEntropy
+from striate.models import build, find_network, with_defaults
+from striate.scoring import logits_of
+from striate.tasks import Classification, Measures
+
+
+@pytest.fixture
+def task(recipe) -> Classification:
+    complete = with_defaults(recipe.replace(batch_size=7, loss="cross-entropy"))
+    data = load_training_data(complete)
+    shape = find_network(complete.network).input_shape
+    spec = input_spec(data.training.images, data.value_range, shape, complete)
+    return Classification(complete, spec, data)
+
+
+def test_it_counts_what_it_was_given(task):
+    assert task.num_examples == task.num_training == len(task.training.targets)
+    assert task.num_validation == len(task.validation.targets)
+    assert task.steps_per_epoch == -(-task.num_examples // 7)
+    assert len(task.classes) == 3
+
+
+def test_its_batches_are_those_of_the_set_from_a_step_on(task):
+    wanted = list(training_batches(task.training, task.value_range, task.spec, task.recipe, 2))
+    for given, expected in zip(task.batches(2, 3), wanted[3:], strict=True):
+        assert torch.equal(given.images, expected.images)
+        assert torch.equal(given.indices, expected.indices)
+
+
+def test_loss_mistakes_and_validation_are_recomputed_plainly(task):
+    batch = next(task.batches(0, 0))
+    logits = torch.randn(7, 3, generator=torch.Generator().manual_seed(0))
+    assert task.loss(logits, batch) == CrossEntropy()(logits, batch.targets)
+    wrong = sum(int(row.argmax()) != int(t) for row, t in zip(logits, batch.targets, strict=True))
+    assert task.mistakes(logits, batch) == (wrong, 7)
+    network = build(task.recipe.network, 1, 3)
+    assert task.form(network) is network
+    part = task.validation
+    scores = logits_of(network, part.images, task.value_range, task.spec)
+    measured = task.validate(network)
+    assert measured.loss == pytest.approx(CrossEntropy()(scores, part.targets).item(), rel=1e-5)
+    errors = (scores.argmax(1) != part.targets).float().mean().item()
+    assert measured.error == pytest.approx(errors)
+
+
+def test_without_a_validation_part_there_is_nothing_to_measure(task):
+    task.validation = None
+    with pytest.raises(ValueError, match="no validation part; set the recipe's validation above 0"):
+        task.validate(build(task.recipe.network, 1, 3))
+
+
+def test_choices_are_made_by_dice_where_there_are_masks_and_by_error_elsewhere():
+    assert Measures(0.5, 0.25).score == [0.25, 0.5]
+    assert Measures(0.5, 0.25, dice=0.75).score == [0.25, 0.5]
+    assert Measures(0.5, 0.01, dice=0.0).score == [1.0, 0.5]
