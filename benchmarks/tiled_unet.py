@@ -3,10 +3,12 @@
     python benchmarks/tiled_unet.py [--threads N] [--rounds N] [--sides 4096,8192,16384]
 
 In the environment of the peers (`make peers`). The contestants take turns on the same network,
-weights and image, all in channels last; a round's ratio compares neighbours in time, and medians
-of the ratios are kept beside all seconds. MONAI's are its usual settings: a window at a time, a
-quarter of it overlapping, blended by a Gaussian. Peak memory is what a fresh process takes beyond
-what it held when the network and the image were ready.
+weights and image; strips and whole in channels last, MONAI as people write it and in channels
+last. MONAI's are its usual settings: a window at a time, a quarter of it overlapping, blended by a
+Gaussian. A round's ratio compares neighbours in time, and medians of the ratios are kept beside
+all seconds, those on the clock and those of the processor: with one thread, the latter do not tell
+of other programs. Peak memory is what a fresh process takes beyond what it held when the network
+and the image were ready.
 
 With sides, images of so many pixels a side lie in files of bytes, and labels are written to
 another file, a process each: seconds, and the most resident memory of the process.
@@ -38,7 +40,7 @@ WINDOW = {2: 512, 3: 128}
 OPTIONS: dict[int, dict[str, Any]] = {2: {"width": 16, "depth": 4}, 3: {"width": 16, "depth": 3}}
 SHAPES = {2: (1, 2048, 2048), 3: (1, 128, 256, 256)}
 FORMATS = {2: torch.channels_last, 3: torch.channels_last_3d}
-CONTESTANTS = ("strips", "whole", "monai")
+CONTESTANTS = ("strips", "whole", "monai", "monai_channels_last")
 
 
 class Work(NamedTuple):
@@ -49,12 +51,13 @@ class Work(NamedTuple):
     dims: int
 
 
-def work(dims: int, shape: Sequence[int]) -> Work:
+def work(dims: int, shape: Sequence[int], contestant: str = "strips") -> Work:
     """Build the network with random weights, and draw an image."""
+    memory_format = torch.contiguous_format if contestant == "monai" else FORMATS[dims]
     torch.manual_seed(0)
     network = build({2: "unet_padded", 3: "unet3d"}[dims], **OPTIONS[dims]).eval()
-    network.to(memory_format=FORMATS[dims])  # type: ignore[call-overload]
-    image = torch.randn(shape)[None].contiguous(memory_format=FORMATS[dims])
+    network.to(memory_format=memory_format)  # type: ignore[call-overload]
+    image = torch.randn(shape)[None].contiguous(memory_format=memory_format)
     return Work(network, image, dims)
 
 
@@ -88,7 +91,12 @@ def monai(one: Work) -> Tensor:
     return answer
 
 
-ANSWERS: dict[str, Callable[[Work], Tensor]] = {"strips": strips, "whole": whole, "monai": monai}
+ANSWERS: dict[str, Callable[[Work], Tensor]] = {
+    "strips": strips,
+    "whole": whole,
+    "monai": monai,
+    "monai_channels_last": monai,
+}
 
 
 def status(field: str) -> int:
@@ -102,8 +110,8 @@ def status(field: str) -> int:
 def peak(dims: int, contestant: str) -> dict[str, int]:
     """Measure the memory of one evaluation in this process [MiB]."""
     small = work(dims, (1, *[16 * 2 ** (4 - dims)] * dims))
-    one = work(dims, SHAPES[dims])
-    if contestant == "monai":
+    one = work(dims, SHAPES[dims], contestant)
+    if contestant.startswith("monai"):
         import_module("monai.inferers")
     else:
         ANSWERS[contestant](small)  # what libraries load on first use is not the image's
@@ -115,40 +123,48 @@ def peak(dims: int, contestant: str) -> dict[str, int]:
 
 def compare(dims: int, rounds: int, command: Sequence[str]) -> dict[str, Any]:
     """Time the contestants in turn, then measure the memory of each in a process of its own."""
-    one = work(dims, SHAPES[dims])
-    right = whole(one)
+    works = {name: work(dims, SHAPES[dims], name) for name in CONTESTANTS}
+    right = whole(works["whole"])
     largest = float(right.abs().max())
-    seconds: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
+    clock: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
+    processor: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
     off: dict[str, float] = {}
     for number in range(rounds + 1):  # the first is not counted
         for name in CONTESTANTS if number % 2 else reversed(CONTESTANTS):
-            started = time.perf_counter()
-            answer = ANSWERS[name](one)
-            taken = time.perf_counter() - started
+            started, began = time.perf_counter(), time.process_time()
+            answer = ANSWERS[name](works[name])
+            taken, worked = time.perf_counter() - started, time.process_time() - began
             off[name] = float((answer - right).abs().max()) / largest
-            seconds[name] += [taken] if number else []
-            print(f"{dims}-D {number} {name}: {taken:.2f} s", file=sys.stderr)
+            if number:
+                clock[name].append(round(taken, 3))
+                processor[name].append(round(worked, 3))
+            print(f"{dims}-D {number} {name}: {taken:.2f} s, {worked:.2f} s", file=sys.stderr)
             del answer
     memory = {
         name: json.loads(run([*command, "--peak", f"{dims}:{name}"])[1])["extra_mebibytes"]
         for name in CONTESTANTS
     }
 
-    def ratio(one: str, other: str) -> float:
-        pairs = zip(seconds[one], seconds[other], strict=True)
-        return round(statistics.median(a / b for a, b in pairs), 3)
+    def ratio(one: str, other: str) -> dict[str, float]:
+        kinds = {"clock": clock, "processor": processor}
+        return {
+            kind: round(statistics.median(a / b for a, b in zip(s[one], s[other], strict=True)), 3)
+            for kind, s in kinds.items()
+        }
 
     return {
         "network": {"name": {2: "unet_padded", 3: "unet3d"}[dims], **OPTIONS[dims]},
         "image": list(SHAPES[dims]),
         "memory_of_strips_mebibytes": MEMORY[dims],
-        "seconds": {name: [round(s, 3) for s in all_] for name, all_ in seconds.items()},
-        "median_seconds": {n: round(statistics.median(all_), 3) for n, all_ in seconds.items()},
+        "seconds": clock,
+        "processor_seconds": processor,
+        "median_seconds": {name: statistics.median(all_) for name, all_ in clock.items()},
         "extra_mebibytes": memory,
         "largest_difference_from_whole": off,  # of the largest logit
         "strips_seconds_to_whole": ratio("strips", "whole"),
         "strips_memory_to_whole": round(memory["strips"] / memory["whole"], 3),
         "monai_seconds_to_strips": ratio("monai", "strips"),
+        "monai_channels_last_seconds_to_strips": ratio("monai_channels_last", "strips"),
     }
 
 
@@ -173,13 +189,14 @@ def large(side: int) -> dict[str, Any]:
         def write(first: int, last: int, logits: Tensor) -> None:
             rows(labels, first, last, "r+")[:] = logits.argmax(0).numpy()
 
-        started = time.perf_counter()
+        started, began = time.perf_counter(), time.process_time()
         evaluate_in_strips(network, (1, side, side), read, write, memory=MEMORY[2] * 2**20)
-        seconds = time.perf_counter() - started
+        seconds, worked = time.perf_counter() - started, time.process_time() - began
     return {
         "side": side,
         "seconds": round(seconds, 1),
         "seconds_a_megapixel": round(seconds / side**2 * 1e6, 3),
+        "processor_seconds_a_megapixel": round(worked / side**2 * 1e6, 3),
         "resident_mebibytes": round(status("VmHWM") / 2**20),
     }
 

@@ -73,6 +73,12 @@ def first_instance_norm(network):
     return next(name for name, one in modules if isinstance(one, nn.InstanceNorm2d))
 
 
+def test_weights_of_another_type_are_refused():
+    assert "weights of torch.float64; strips are float32" in can_strip(
+        nn.Conv2d(1, 1, 3).double(), (1, 9, 7)
+    )
+
+
 def test_a_shape_without_two_or_three_spatial_axes_is_refused():
     assert "(C, H, W) or (C, D, H, W) is needed" in can_strip(nn.Identity(), (1, 9))
 

@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 
 from striate.errors import UsageError
 from striate.intervals import Intervals, inputs
+from striate.modes import evaluating
 from striate.strips import making
 from striate.strips.computing import Pointwise, Slot
 from striate.strips.maps import ROW_AXIS, Compute, Map, Reading
@@ -50,10 +51,6 @@ class Seen(NamedTuple):
     family: int
     shift: int = 0
     cut: tuple[slice, ...] | None = None
-
-
-class _Refused(Exception):
-    """Why a function cannot be computed in strips."""
 
 
 class Recording(TorchFunctionMode):
@@ -123,14 +120,14 @@ class Recording(TorchFunctionMode):
             return func(*args, **kwargs)
         try:
             if any(id(t) in self._stale for t in tensors_in([args, kwargs])):
-                raise _Refused(f"reads {_STALE}")
+                raise UsageError(f"reads {_STALE}")
             if func in QUESTIONS or func.__name__ == "__get__":
                 answer = func(*args, **kwargs)
                 if tensors_in([answer]):
-                    raise _Refused("is not known")
+                    raise UsageError("is not known")
                 return answer
             return self._answer(func, args, kwargs, given)
-        except (_Refused, UsageError) as error:
+        except UsageError as error:
             kind = func.__name__.strip("_")
             raise UsageError(f"{self._path[-1]} ({kind}): {error}") from error
 
@@ -142,15 +139,15 @@ class Recording(TorchFunctionMode):
         shape = outcome.values[0].shape
         dependence = outcome.values[0].axes or ()
         if len(shape) <= ROW_AXIS or not dependence or dependence[0].axis != ROW_AXIS:
-            raise _Refused("needs the whole map at once")
+            raise UsageError("needs the whole map at once")
         if outcome.is_placed:
-            raise _Refused("treats rows differently by their place")
+            raise UsageError("treats rows differently by their place")
         if outcome.values[0].dtype != torch.float32:
-            raise _Refused(f"gives {outcome.values[0].dtype}; strips are float32")
+            raise UsageError(f"gives {outcome.values[0].dtype}; strips are float32")
         lines: Intervals | making.Lines = dependence[0].intervals
         if kind in _SAME:
             if kind in _DROPOUTS and _is_training(func, args, kwargs):
-                raise _Refused("drops units at random")
+                raise UsageError("drops units at random")
             return self._tensor(given[0])
         if kind in ("getitem", "narrow"):
             return self._tensor(self._cropped(given[0], kind, args, kwargs, shape))
@@ -165,7 +162,7 @@ class Recording(TorchFunctionMode):
         if isinstance(compute, Pointwise) or compute is None:
             own = np.arange(shape[ROW_AXIS])
             if not (np.array_equal(first, own) and np.array_equal(last, own)):
-                raise _Refused("reads other rows than its own")
+                raise UsageError("reads other rows than its own")
         readings = tuple(self._reading(seen, first, last) for seen in given)
         made = self._add(shape, readings, compute)
         if func in IN_PLACE or writes(func) or kwargs.get("inplace", False) is True:
@@ -183,7 +180,7 @@ class Recording(TorchFunctionMode):
 
         outcome = asked(RULES.get(func), mapped(list(args), value), mapped(dict(kwargs), value))
         if outcome is None or outcome.is_tuple:
-            raise _Refused("is not known in strips")
+            raise UsageError("is not known in strips")
         return outcome
 
     def _pointwise(self, func: Callable[..., Any], args: Any, kwargs: Any) -> Pointwise:
@@ -222,7 +219,7 @@ class Recording(TorchFunctionMode):
             given = args[1] if isinstance(args[1], tuple) else (args[1],)
         index = making.slices(given, seen.shape)
         if index is None:
-            raise _Refused("is known in strips for slices without steps along the rows alone")
+            raise UsageError("is known in strips for slices without steps along the rows alone")
         rows = index[ROW_AXIS]
         rest = (*index[:ROW_AXIS], slice(None), *index[ROW_AXIS + 1 :])
         return Seen(seen.position, shape, seen.family, seen.shift + rows.start, rest)
@@ -287,7 +284,7 @@ def _home_of(name: str) -> Callable[..., Any]:
     for home in (torch, F, Tensor):
         if hasattr(home, name):
             return getattr(home, name)  # type: ignore[no-any-return]
-    raise _Refused("is not known in strips")
+    raise UsageError("is not known in strips")
 
 
 def record(network: nn.Module, shape: Sequence[int]) -> tuple[list[Map], int]:
@@ -296,16 +293,13 @@ def record(network: nn.Module, shape: Sequence[int]) -> tuple[list[Map], int]:
     Raises:
         UsageError: A layer needs more than a strip at a time, or the shape does not fit.
     """
-    modes = [(module, module.training) for module in network.modules()]
-    for module, _ in modes:
-        module.training = False
+    strange = {t.dtype for t in network.state_dict().values() if t.is_floating_point()}
+    if strange - {torch.float32}:
+        named = " and ".join(sorted(map(str, strange)))
+        raise UsageError(f"{type(network).__name__} has weights of {named}; strips are float32")
     recording = Recording(network, shape)
-    try:
-        with torch.no_grad(), recording.naming():
-            image = recording.image()
-            with recording:
-                answer = network(image)
-        return recording.maps, recording.position(answer)
-    finally:
-        for module, was in modes:
-            module.training = was
+    with evaluating(network), torch.no_grad(), recording.naming():
+        image = recording.image()
+        with recording:
+            answer = network(image)
+    return recording.maps, recording.position(answer)
