@@ -223,3 +223,17 @@ def test_a_layer_that_slides_nothing_or_two_windows_says_none():
 
     network = nn.Sequential(Two(), nn.Flatten(), nn.Linear(12, 5))
     assert [layer.window for layer in trace(network, (3, 12, 13)).layers] == [None, None, None]
+
+
+@pytest.mark.parametrize("pool", [nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.MaxPool3d])
+@pytest.mark.parametrize("side", [1, 2, 3])
+def test_a_window_larger_than_the_map_without_padding_is_refused_where_pytorch_does(pool, side):
+    network, shape = pool(3, 1, 1), (2, *[side] * int(pool.__name__[-2]))
+    try:
+        expected = tuple(network(torch.zeros(1, *shape)).shape[1:])
+    except RuntimeError:
+        with pytest.raises(UsageError, match="does not fit a map of shape"):
+            trace(network, shape)
+        assert pool is nn.AvgPool3d
+    else:
+        assert trace(network, shape).output_shape == expected

@@ -233,6 +233,10 @@ def _average_pool(dims: int) -> Rule:
         divisor_override: int | None = None,
     ) -> Outcome:
         kernel = each(kernel_size, dims)
+        if dims == 3:  # PyTorch's does without the padding here, and here alone
+            _fitting(
+                [n - k + 1 for n, k in zip(input.shape[-3:], kernel, strict=True)], input, kernel
+            )
         value, numbers, cut = _pool(input, kernel, stride, padding, 1, ceil_mode)
         return _pooled("average pooling", value, numbers, places=False, is_cut=cut)
 
