@@ -129,11 +129,10 @@ def test_grey_values_are_stretched_and_colours_are_kept():
     assert np.isfinite(as_picture(flat)).all()
 
 
-@pytest.mark.parametrize("size", [(8, 60), (60, 8), (1, 1)])
-def test_images_of_any_shape_and_six_rows_fit_on_the_page(size):
-    mask = np.zeros(size, int)
-    mask[: size[0] // 2] = 1
-    pixels = picture([row(mask, mask, title=str(number)) for number in range(6)])
+@pytest.mark.parametrize("sizes", [((8, 60),) * 6, ((60, 8),) * 6, ((1, 1), (60, 8), (8, 60)) * 2])
+def test_images_of_any_shape_and_six_rows_fit_on_the_page(sizes):
+    masks = [np.ones(size, int) for size in sizes]
+    pixels = picture([row(mask, mask, title=str(number)) for number, mask in enumerate(masks)])
     height, width = pixels.shape[:2]
     assert 1200 <= width <= 1800
     assert height <= 3200

@@ -179,6 +179,20 @@ def test_thinned_membranes_are_lines_that_part_the_same_segments(membranes):
     assert not ndimage.binary_erosion(thinned == 0, np.ones((3, 3))).any()
 
 
+def test_two_fronts_that_meet_leave_a_line_one_wide():
+    for gap in range(1, 6):
+        row = np.array([[1, *gap * [0], 2]], np.int32)
+        assert (thin(row) == 0).sum() == 1
+        assert (thin(row[:, ::-1].copy().T) == 0).sum() == 1
+
+
+def test_cell_is_what_is_above_the_threshold_not_at_it():
+    truth = cells("aaa.bbb aaa.bbb")
+    scores = membrane_scores([truth * 1e-3], [truth])
+    assert scores["pixel_error"] == scores["rand_error"] == scores["warping_error"] == 0
+    assert {*scores["thresholds"].values()} == {0}
+
+
 def test_thinning_nothing_and_all():
     assert thin(np.zeros((3, 4), np.int32)).tolist() == np.zeros((3, 4)).tolist()
     assert thin(np.full((3, 4), 7, np.int32)).tolist() == np.full((3, 4), 7).tolist()

@@ -159,7 +159,7 @@ def _surface_distances(
         return None
     surfaces = []
     for each in (one, other):
-        inside = np.pad(each[boxes[0]], 1)
+        inside = each[boxes[0]]
         surfaces.append(inside & ~ndimage.binary_erosion(inside))
     first, second = surfaces
     return _distances(first, second, spacing), _distances(second, first, spacing)
