@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import results_canon
+import results_masks
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
@@ -114,8 +115,11 @@ def render() -> str:
         HEAD,
         published(),
         results_canon.short_runs(read("resnet20_cifar10"), read("pooling"), read("denker1988")),
+        results_masks.membranes(read("isbi2012")),
+        results_masks.hippocampus(read("hippocampus")),
         speed(),
         results_canon.speed(read("canon_speed")),
+        results_masks.dense_speed(read("tiled_unet"), read("dense_n4"), read("unet_step")),
         results_canon.counting(read("counting")),
         kills(),
         machines(),
