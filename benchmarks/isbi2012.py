@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from measuring import keep, run, spread, striate_command
 from striate.datasets import load_masks
+from striate.mask_data import as_shown
 from striate.mask_scoring import probabilities
 from striate.membrane_metrics import membrane_scores
 from striate.models.ciresan2012 import fit_calibration, median_filter
@@ -71,7 +72,7 @@ def postprocessed(opened: Run) -> dict[str, Any]:
 
     def cells(part: str) -> list[NDArray[np.floating]]:
         return [
-            probabilities(form, each.image, opened.tile_spec)[1].numpy()
+            probabilities(form, as_shown(each, opened.tile_spec))[1].numpy()
             for each in masks.parts[part]
         ]
 

@@ -9,6 +9,7 @@ from striate.datasets.masks import MaskedImage
 from striate.errors import DataError, UsageError
 from striate.mask_data import (
     MaskData,
+    as_shown,
     balanced,
     class_shares,
     class_weights,
@@ -19,6 +20,7 @@ from striate.mask_data import (
     with_weights,
 )
 from striate.models.unet_borders import border_weights
+from striate.patches import Tiles
 from striate.recipes import Recipe
 
 RECIPE = Recipe(network="unet", data="isbi2012")
@@ -145,3 +147,26 @@ def test_an_epoch_covers_the_images_once_in_whole_batches_of_at_least_twenty():
     part = [image(100, 100), image(50, 100)]
     assert tiles_per_epoch(part, (10, 10), 4) == 152  # 150 tiles cover them
     assert tiles_per_epoch(part, (50, 50), 4) == 80
+
+
+def test_a_slice_is_standardised_as_its_volume_is_in_training_and_in_evaluation():
+    volume = image(5, 6, 7, dtype=torch.float32)
+    volume.image[:] += torch.arange(5.0).view(1, 5, 1, 1) * 100
+    slices = fitted([volume], 2, "unet")
+    spec = tile_spec(data_of(*slices, modalities=("MRI",)), (4, 4), RECIPE)
+    assert spec.intensity == "image"
+    whole = as_shown(volume, spec)
+    for number, each in enumerate(slices):
+        assert torch.allclose(as_shown(each, spec), whole[:, number], atol=1e-6)
+        tiles = Tiles([each], spec.model_copy(update={"tile": (6, 7)}), (6, 7), RECIPE)
+        seen = tiles.batch(0, torch.tensor([0])).images[0]
+        assert torch.allclose(seen, whole[:, number], atol=1e-6)
+
+
+def test_another_depth_is_brought_to_that_of_training_and_mixed_ones_are_refused():
+    bytes_ = image(6, 7)
+    spec = tile_spec(data_of(bytes_), (4, 4), RECIPE)
+    deep = bytes_._replace(image=bytes_.image.to(torch.int32) * 257, stored="uint16")
+    assert torch.allclose(as_shown(deep, spec), as_shown(bytes_, spec), atol=1e-5)
+    with pytest.raises(DataError, match=r"stored as uint16 and uint8.*--intensity image"):
+        tile_spec(data_of(bytes_, deep), (4, 4), RECIPE.replace(intensity="set"))

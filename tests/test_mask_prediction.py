@@ -113,6 +113,11 @@ def test_pictures_become_png_and_sixteen_bits_are_brought_to_bytes(run, tmp_path
     assert np.array_equal(one, plainly(run, grey[None]))
     assert np.array_equal(one, two)
     assert note == ("uint16 brought to the range of uint8",)
+    turned = Labeller(run, protocol="turns")
+    for name in "ab":
+        turned.label(tmp_path / f"{name}.png", tmp_path / f"t{name}.png")
+    one, two = (np.asarray(Image.open(tmp_path / name)) for name in ("ta.png", "tb.png"))
+    assert np.array_equal(one, two)
 
 
 def test_eight_views_are_averaged_over_the_whole_image(run, tmp_path):
@@ -127,7 +132,9 @@ def test_eight_views_are_averaged_over_the_whole_image(run, tmp_path):
             back = torch.rot90(shares, -k, (1, 2))
             total = total + (back if view is image else back.flip(-1))
     assert np.array_equal(np.asarray(Image.open(tmp_path / "l.png")), total.argmax(0).numpy())
-    with pytest.raises(UsageError, match="protocol ten-crop does not fit masks: single, turns"):
+    with pytest.raises(
+        UsageError, match="protocol ten-crop is for labels of whole images; of pixels"
+    ):
         Labeller(run, protocol="ten-crop")
 
 
@@ -165,6 +172,11 @@ def test_outputs_never_meet_inputs_or_one_another(tmp_path):
     with pytest.raises(UsageError, match=r"y.tif is a file, but there are 2 images"):
         outputs_for([one, picture], tmp_path / "y.tif", overwrite=False)
     assert mask_files([tmp_path / "a", two]) == [one, two]
+    assert mask_files([tmp_path]) == [one, two, picture]
+    header = tmp_path / "scan.mhd"
+    assert outputs_for([header], tmp_path / "o", overwrite=False) == [tmp_path / "o" / "scan.mha"]
+    with pytest.raises(UsageError, match=r"y.mhd: .mhd is not written; known: "):
+        outputs_for([one], tmp_path / "y.mhd", overwrite=False)
     with pytest.raises(DataError, match="does not exist"):
         mask_files([tmp_path / "absent.tif"])
 
@@ -206,3 +218,18 @@ def test_killed_it_goes_on_and_ends_with_the_same_bytes(run, tmp_path):
                    capture_output=True)  # fmt: skip
     assert (tmp_path / "cut.tif").read_bytes() == (tmp_path / "whole.tif").read_bytes()
     assert not journal.parent.exists()
+
+
+def test_workers_of_a_cluster_write_the_same_labels(run, tmp_path):
+    pytest.importorskip("distributed")
+    zarr = pytest.importorskip("zarr")
+    stack = np.random.default_rng(4).integers(0, 256, (66, 40, 44), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "in.tif", stack)
+    labeller = Labeller(run, memory="300KB")
+    here = labeller.label(tmp_path / "in.tif", tmp_path / "here.tif")
+    there = labeller.label_on_cluster(tmp_path / "in.tif", tmp_path / "there.zarr", "local:2")
+    labels = zarr.open(str(tmp_path / "there.zarr"), mode="r")["0"][:]
+    assert np.array_equal(labels, tifffile.imread(tmp_path / "here.tif"))
+    assert here.pixels == there.pixels
+    with pytest.raises(UsageError, match=r"a cluster writes .* give -o there.zarr"):
+        labeller.label_on_cluster(tmp_path / "in.tif", tmp_path / "there.tif", "local:2")

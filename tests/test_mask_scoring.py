@@ -2,24 +2,15 @@
 
 import pytest
 import torch
-from torch import nn
 
-from striate.mask_scoring import VIEWS, probabilities
+from striate.errors import UsageError
+from striate.mask_scoring import VIEWS, check_views, probabilities
 from striate.models import build
-from striate.tile_input import TileSpec, standardize, statistics
 from striate.tiled_prediction import whole
 
 
-def spec_for(channels, axes, intensity="set"):
-    return TileSpec(
-        channels=channels, tile=(16,) * axes, intensity=intensity, mean=(90.0,) * channels,
-        std=(40.0,) * channels, dtype="uint8", modalities=("",) * channels,
-    )  # fmt: skip
-
-
 def drawn(*size, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, size, generator=generator, dtype=torch.uint8)
+    return torch.randn(size, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +21,12 @@ def network():
 
 def plainly(network, image):
     with torch.no_grad():
-        return whole(network, standardize(image, spec_for(1, 2))).softmax(dim=0)
+        return whole(network, image).softmax(dim=0)
 
 
 def test_one_view_is_the_softmax_of_the_whole_image(network):
     image = drawn(1, 21, 34)
-    shares = probabilities(network, image, spec_for(1, 2))
+    shares = probabilities(network, image)
     assert shares.shape == (3, 21, 34)
     assert torch.allclose(shares, plainly(network, image), atol=1e-5)
     assert torch.allclose(shares.sum(dim=0), torch.ones(21, 34), atol=1e-5)
@@ -59,47 +50,30 @@ def test_turns_are_the_mean_over_views_turned_back(network, size, quarters):
                 expected += undone(plainly(network, view), count, mirrored)
             view = view.flip(-1).transpose(-2, -1)  # a quarter anticlockwise
     expected /= 2 * len(quarters)
-    turned = probabilities(network, image, spec_for(1, 2), protocol="turns")
+    turned = probabilities(network, image, "turns")
     assert torch.allclose(turned, expected, atol=1e-5)
     assert (turned - plainly(network, image)).abs().max() > 1e-3
 
 
 def test_turned_views_of_a_turned_image_answer_the_turned_answer(network):
     image = drawn(1, 20, 20)
-    spec = spec_for(1, 2)
-    shares = probabilities(network, image, spec, protocol="turns")
-    turned = probabilities(network, image.rot90(1, (1, 2)), spec, protocol="turns")
+    shares = probabilities(network, image, "turns")
+    turned = probabilities(network, image.rot90(1, (1, 2)), "turns")
     assert torch.allclose(turned, shares.rot90(1, (1, 2)), atol=1e-5)
 
 
 def test_a_volume_is_shown_slice_by_slice_to_a_network_of_images(network):
     volume = drawn(1, 3, 17, 18)
     for protocol in VIEWS:
-        shares = probabilities(network, volume, spec_for(1, 2), protocol=protocol)
+        shares = probabilities(network, volume, protocol)
         assert shares.shape == (3, 3, 17, 18)
         for number in range(3):
-            alone = probabilities(network, volume[:, number], spec_for(1, 2), protocol=protocol)
+            alone = probabilities(network, volume[:, number], protocol)
             assert torch.allclose(shares[:, number], alone, atol=1e-5)
 
 
-def test_an_image_of_its_own_brightness_is_standardised_by_itself():
-    class Values(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.same = nn.Conv2d(1, 2, 1, bias=False)
-            nn.init.ones_(self.same.weight)
-            with torch.no_grad():
-                self.same.weight[0] = 0
-
-        def forward(self, images):
-            return self.same(images)
-
-    image = drawn(1, 9, 8)
-    own = statistics([image])
-    expected = torch.sigmoid((image[0].float() - own.mean[0]) / own.std[0])
-    shares = probabilities(Values().eval(), image, spec_for(1, 2, "image"))
-    assert torch.allclose(shares[1], expected, atol=1e-5)
-    brighter = (image // 2 + 100).to(torch.uint8)
-    assert (
-        probabilities(Values().eval(), brighter, spec_for(1, 2))[1] - shares[1]
-    ).abs().max() > 0.1
+def test_a_protocol_of_whole_images_is_refused():
+    for protocol in VIEWS:
+        check_views(protocol)
+    with pytest.raises(UsageError, match="protocol ten-crop is for labels of whole images; of pi"):
+        check_views("ten-crop")

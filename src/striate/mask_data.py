@@ -1,7 +1,7 @@
 """Images with masks on their way into training: parts, standardisation, balance, tiles an epoch."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,7 +16,7 @@ from striate.errors import DataError, UsageError
 from striate.models.unet_borders import border_weights
 from striate.randomness import order
 from striate.recipes import Recipe
-from striate.tile_input import CT_PERCENTILES, TileSpec, statistics
+from striate.tile_input import CT_PERCENTILES, TileSpec, as_trained, standardize, statistics
 
 # What people call channels of magnetic resonance, whose values have no unit.
 RESONANCE = {"mri", "mr", "t1", "t1w", "t1gd", "t1ce", "t2", "t2w", "flair", "adc", "dwi", "pd"}
@@ -98,20 +98,21 @@ def fitted(part: Sequence[MaskedImage], axes: int, network: str) -> tuple[Masked
     """
     slices: list[MaskedImage] = []
     for each in part:
-        own = each.mask.dim()
-        if own == axes:
+        found = each.mask.dim()
+        if found == axes:
             slices.append(each)
-        elif own == axes + 1:
-            spacing = each.spacing and each.spacing[1:]
+        elif found == axes + 1:
+            spacing, own = each.spacing and each.spacing[1:], statistics([each.image])
             slices += [
                 MaskedImage(
-                    f"{each.name}, slice {i}", each.image[:, i], each.mask[i], spacing, each.stored
+                    f"{each.name}, slice {i}",
+                    *(each.image[:, i], each.mask[i], spacing, each.stored, own),
                 )
                 for i in range(len(each.mask))
             ]
         else:
             raise UsageError(
-                f"{network} reads volumes of {axes} axes, but {each.name} has {own}; train a "
+                f"{network} reads volumes of {axes} axes, but {each.name} has {found}; train a "
                 "network for images, unet_padded say"
             )
     return tuple(slices)
@@ -124,17 +125,25 @@ def tile_spec(data: MaskData, tile: tuple[int, ...], recipe: Recipe) -> TileSpec
         data: The images.
         tile: What the network is shown at once in training, complete [pixels].
         recipe: Its ``intensity`` overrules what the images say.
+
+    Raises:
+        DataError: All are to be standardised alike, but are stored in different types.
     """
     dtypes = [each.stored or str(each.image.dtype).removeprefix("torch.") for each in data.training]
     dtype = max(sorted({*dtypes}), key=dtypes.count)
     intensity = recipe.intensity or _intensity(data.modalities, len(tile), {*dtypes})
-    images = [each.image for each in data.training]
+    if intensity == "set" and len({*dtypes}) > 1:
+        raise DataError(
+            f"the images of {data.source} are stored as {' and '.join(sorted({*dtypes}))}, whose "
+            "values do not mean the same; give --intensity image, or convert them"
+        )
+    images: Iterable[Tensor] = (each.image for each in data.training)
     low = high = None
     if intensity == "ct":
         low, high = _percentiles(data.training)
         shape = (-1, *(1,) * len(tile))
         least, most = torch.tensor(low).view(shape), torch.tensor(high).view(shape)
-        images = [torch.minimum(torch.maximum(image.float(), least), most) for image in images]
+        images = (torch.minimum(torch.maximum(image.float(), least), most) for image in images)
     mean, std = statistics(images)
     spacings = [each.spacing for each in data.training if each.spacing is not None]
     spacing = None
@@ -152,6 +161,25 @@ def tile_spec(data: MaskData, tile: tuple[int, ...], recipe: Recipe) -> TileSpec
         modalities=data.modalities,
         spacing=spacing,
     )
+
+
+def as_shown(each: MaskedImage, spec: TileSpec) -> Tensor:
+    """Bring an image of a set to what a run's network reads.
+
+    Args:
+        each: As stored, perhaps of another depth than the training images.
+        spec: The network's input.
+
+    Returns:
+        ``(C, *spatial)``, float32.
+
+    Raises:
+        DataError: Its channels or its type do not fit.
+    """
+    stored = each.stored or str(each.image.dtype).removeprefix("torch.")
+    values, _ = as_trained(each.image, stored, spec, each.name)
+    own = (each.own or statistics([values])) if spec.intensity == "image" else None
+    return standardize(values, spec, own)
 
 
 def _intensity(

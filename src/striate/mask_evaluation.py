@@ -12,9 +12,10 @@ from striate import datasets
 from striate.datasets.masks import IGNORED, MaskedImage, MaskSet
 from striate.devices import choose_device
 from striate.ensembles import common, member, what_differs
-from striate.errors import DataError, UsageError
+from striate.errors import DataError
+from striate.mask_data import as_shown
 from striate.mask_pictures import MOST_ROWS, masks_picture
-from striate.mask_scoring import VIEWS, probabilities
+from striate.mask_scoring import check_views, probabilities
 from striate.membrane_metrics import membrane_scores
 from striate.pictures import confusion_matrix
 from striate.protocols import Progress
@@ -52,18 +53,22 @@ def evaluate_masks(
         What evaluation.json holds: ``examples``, ``pixel_error``, for each class ``dice`` and
         ``iou`` over all pixels of the part, ``hausdorff95`` and ``surface_dice`` averaged over
         the images that have them, in ``surface_unit``; ``mean_dice``, ``mean_iou``,
-        ``per_image``; ``files``, the names of the files written; of electron micrographs with
-        two classes also ``membranes``, the ISBI 2012 challenge's measures; of an ensemble also
-        ``ensemble``, and above it None where its runs differ, as in ``evaluate``.
+        ``per_image``; ``files``, the names of the files written; of runs
+        whose classes are membrane and cell also ``membranes``, the ISBI 2012 challenge's
+        measures; of an ensemble also ``ensemble``, and above it None where its runs differ, as
+        in ``evaluate``.
 
     Raises:
         UsageError: There is no such protocol.
-        DataError: The set has no test part, other classes or other channels.
+        DataError: The set has no test part, other classes, other channels, or values whose
+            meaning to those of training is not known.
     """
     started = time.monotonic()
     runs = [run] if isinstance(run, Run) else list(run)
     run = runs[0]
-    protocols = [_checked(protocol or each.recipe.protocol) for each in runs]
+    protocols = [protocol or each.recipe.protocol for each in runs]
+    for views in protocols:
+        check_views(views)
     masks = datasets.load_masks(data or run.recipe.data, data_dir=data_dir, parts=("test",))
     for each in runs:
         _check(each, masks)
@@ -72,11 +77,11 @@ def evaluate_masks(
         (pixel_form(each.network().to(place), each.recipe.network), each.tile_spec, views)
         for each, views in zip(runs, protocols, strict=True)
     ]
-    in_membranes = masks.modalities == ("EM",) and len(run.classes) == 2
+    in_membranes = run.classes == ("membrane", "cell")
     confusion = torch.zeros(len(run.classes), len(run.classes), dtype=torch.int64)
     per_image, answers, cells = [], [], []
     for number, image in enumerate(part):
-        shares = _shares(members, image.image.to(place))
+        shares = _shares(members, image, place)
         answers.append(shares.argmax(dim=0).to(torch.uint8))
         counts = count_pixels(answers[-1], image.mask, len(run.classes))
         confusion += counts
@@ -117,20 +122,13 @@ def evaluate_masks(
     return evaluation
 
 
-def _checked(protocol: str) -> str:
-    if protocol not in VIEWS:
-        raise UsageError(
-            f"protocol {protocol} is for labels of whole images; of pixels there are "
-            f"{', '.join(VIEWS)}"
-        )
-    return protocol
-
-
-def _shares(members: Sequence[tuple[nn.Module, TileSpec, str]], image: Tensor) -> Tensor:
+def _shares(
+    members: Sequence[tuple[nn.Module, TileSpec, str]], image: MaskedImage, device: torch.device
+) -> Tensor:
     """Average the members' probabilities, ``(K, *spatial)``, on the CPU."""
     total: Tensor | None = None
     for form, spec, views in members:
-        shares = probabilities(form, image, spec, protocol=views).cpu()
+        shares = probabilities(form, as_shown(image, spec).to(device), views)
         total = shares if total is None else total + shares
     return cast(Tensor, total) / len(members)
 

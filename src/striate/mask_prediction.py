@@ -12,8 +12,8 @@ from torch import Tensor
 
 from striate.cluster import Job, label_zarr_on_cluster
 from striate.errors import DataError, UsageError
-from striate.images import image_files, require
-from striate.mask_scoring import VIEWS, probabilities
+from striate.images import SUFFIXES, require
+from striate.mask_scoring import check_views, probabilities
 from striate.mirroring import Read, Region
 from striate.runs import Run
 from striate.segmentation import pixel_form
@@ -21,7 +21,15 @@ from striate.tile_input import Statistics, TileSpec, as_tensor, as_trained, stan
 from striate.tile_journal import predict_to_file
 from striate.tiled_prediction import labels_of
 from striate.tiling import plan_tiles
-from striate.volumes import FORMATS, Source, open_volume, suffix_of, write_volume
+from striate.volumes import (
+    FORMATS,
+    WRITABLE,
+    Source,
+    is_volume,
+    open_volume,
+    suffix_of,
+    write_volume,
+)
 from striate.volumes.ome_zarr import blocks_of, create_zarr
 
 Progress = Callable[[int, int], None]  # tiles done, of so many
@@ -58,11 +66,27 @@ def mask_files(paths: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
         require(path)
-        if not path.is_dir() or suffix_of(path) == ".zarr":
-            files += [path] if suffix_of(path) in FORMATS else image_files([path])
+        if not path.is_dir() or is_volume(path):
+            files.append(path)
             continue
-        inside = [each for each in sorted(path.rglob("*")) if suffix_of(each) in FORMATS]
-        files += inside or image_files([path])
+        inside = _walk(path)
+        if not inside:
+            known = " ".join((*FORMATS, *SUFFIXES))
+            raise DataError(f"{path} holds no image or volume; they are known by suffix: {known}")
+        files += inside
+    return files
+
+
+def _walk(folder: Path) -> list[Path]:
+    """List what can be labelled in a folder; volumes that are folders are not entered."""
+    files: list[Path] = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir() and not is_volume(path):
+            files += _walk(path)
+        elif is_volume(path) or path.suffix.lower() in SUFFIXES:
+            files.append(path)
     return files
 
 
@@ -75,9 +99,12 @@ def outputs_for(files: Sequence[Path], out: Path | None, *, overwrite: bool) -> 
         overwrite: Whether files that are there may be replaced.
 
     Raises:
-        UsageError: Two images would go to one file, a file is there, or it would be the image.
+        UsageError: Two images would go to one file, a file is there, it would be the image, or
+            its format is not written.
     """
     single = out is not None and len(files) == 1 and suffix_of(out) in (*FORMATS, ".png")
+    if single and out is not None and suffix_of(out) not in WRITABLE:
+        raise UsageError(f"{out}: {suffix_of(out)} is not written; known: {' '.join(WRITABLE)}")
     if out is not None and not single and out.suffix and not out.is_dir():
         raise UsageError(f"{out} is a file, but there are {len(files)} images; name a folder")
     folder = out or Path("labels")
@@ -96,8 +123,14 @@ def outputs_for(files: Sequence[Path], out: Path | None, *, overwrite: bool) -> 
 
 
 def _name(path: Path) -> str:
+    """Name the labels of an image: as it is called, where its format is written."""
     suffix = suffix_of(path)
-    return path.name if suffix in FORMATS else path.stem + ".png"
+    if suffix in WRITABLE:
+        return path.name
+    stem = path.name[: len(path.name) - len(suffix)]
+    return stem + {".mhd": ".mha", ".nhdr": ".nrrd"}.get(
+        suffix, ".mha" if is_volume(path) else ".png"
+    )
 
 
 class Labeller:
@@ -121,8 +154,7 @@ class Labeller:
         device: torch.device | None = None,
         protocol: str = "single",
     ) -> None:
-        if protocol not in VIEWS:
-            raise UsageError(f"protocol {protocol} does not fit masks: {', '.join(VIEWS)}")
+        check_views(protocol)
         self.run, self.spec, self.memory, self.protocol = run, run.tile_spec, memory, protocol
         self.device = device or torch.device("cpu")
         self.form = pixel_form(run.network().to(self.device), run.recipe.network)
@@ -136,7 +168,7 @@ class Labeller:
             progress: Called after each tile.
 
         Raises:
-            DataError: The file cannot be read, or does not fit the run.
+            DataError: The file cannot be read, does not fit the run, or holds what is no number.
             UsageError: The network cannot be cut into tiles, or needs more memory.
             RunError: The disk is full or cannot be written.
         """
@@ -156,11 +188,11 @@ class Labeller:
                     settings=self._settings(path), progress=progress,
                 )  # fmt: skip
             else:
-                image = as_tensor(source.read()).to(self.device)
-                shares = probabilities(self.form, image, self.spec, protocol=self.protocol)
-                finish(labels_of(shares).cpu().numpy())
+                image = read(tuple(slice(0, size) for size in source.shape[1:])).to(self.device)
+                shares = probabilities(self.form, image, self.protocol, memory=self.memory)
+                finish(labels_of(shares).numpy())
         pixels = dict(zip(self.run.classes, count.tolist(), strict=True))
-        return Labelled(path, out, pixels, notes)
+        return Labelled(path, out, pixels, (*notes, *_lost(path, out)))
 
     def label_on_cluster(
         self, path: Path, out: Path, address: str, progress: Progress | None = None
@@ -199,7 +231,7 @@ class Labeller:
             for slab in _slabs(size, 1):
                 count += np.bincount(labels.read(slab).ravel(), minlength=len(count))
         pixels = dict(zip(self.run.classes, count.tolist(), strict=True))
-        return Labelled(path, out, pixels, notes)
+        return Labelled(path, out, pixels, (*notes, *_lost(path, out)))
 
     def plan(self, path: Path) -> str:
         """Say what labelling a file will take, before it begins."""
@@ -208,11 +240,16 @@ class Labeller:
 
     def _settings(self, path: Path) -> dict[str, str | int]:
         """Name what the labels depend on but for network and tiles."""
-        facts = path.stat()
+        beside = (
+            [path] if path.suffix not in (".mhd", ".nhdr") else path.parent.glob(f"{path.stem}.*")
+        )
+        files = sorted(path.rglob("*")) if path.is_dir() else sorted(beside)
+        facts = [each.stat() for each in files]
         return {
             "image": str(path.absolute()),
-            "bytes": facts.st_size,
-            "changed": facts.st_mtime_ns,
+            "files": len(facts),
+            "bytes": sum(each.st_size for each in facts),
+            "changed": max(each.st_mtime_ns for each in facts),
             "input": self.spec.model_dump_json(),
         }
 
@@ -220,8 +257,8 @@ class Labeller:
         """Give a way to read regions as the network takes them, and what there is to say."""
         dtype = np.dtype(source.dtype).name
         _, note = as_trained(torch.zeros(source.shape[0], 1), dtype, self.spec, str(source.path))
-        notes = [note] if note else []
-        spacing, trained = source.spacing, self.spec.spacing
+        notes = [*source.notes, *([note] if note else [])]
+        spacing, trained = source.geometry.spacing_in("mm"), self.spec.spacing
         if spacing is not None and trained is not None:
             axes = len(trained)
             apart = [max(a, b) / min(a, b) for a, b in zip(spacing[-axes:], trained, strict=True)]
@@ -240,11 +277,7 @@ class Labeller:
 
         def pieces() -> Iterator[Tensor]:
             for slab in _slabs(source.shape[1:], source.shape[0]):
-                piece = as_tensor(source.read(slab))
-                if not piece.is_floating_point() or bool(piece.isfinite().all()):
-                    yield piece
-                    continue
-                raise DataError(f"{source.path} holds values that are no numbers; repair the file")
+                yield _finite(source, slab)
 
         return statistics(pieces())
 
@@ -254,15 +287,35 @@ def reader(source: Source, spec: TileSpec, own: Statistics | None) -> Read:
     dtype = np.dtype(source.dtype).name
 
     def read(region: Region) -> Tensor:
-        values, _ = as_trained(as_tensor(source.read(region)), dtype, spec, str(source.path))
+        values, _ = as_trained(_finite(source, region), dtype, spec, str(source.path))
         return standardize(values, spec, own)
 
     return read
 
 
+def _finite(source: Source, region: Region) -> Tensor:
+    """Read a region, and refuse what is no number."""
+    values = as_tensor(source.read(region))
+    if values.is_floating_point() and not bool(values.isfinite().all()):
+        raise DataError(f"{source.path} holds values that are no numbers; repair the file")
+    return values
+
+
 def open_reader(path: Path, spec: TileSpec, own: Statistics | None) -> Read:
     """Open a file for ``reader``, as a worker of a cluster does."""
     return reader(open_volume(path), spec, own)
+
+
+def _lost(path: Path, out: Path) -> tuple[str, ...]:
+    """Say what of an image's place its labels' format does not hold."""
+    if not is_volume(out):
+        return ()
+    with open_volume(path) as image, open_volume(out) as labels:
+        if image.geometry.affine is None or labels.geometry.affine is not None:
+            return ()
+    return (
+        f"{labels.format} has no place for its orientation and origin: only the spacing is kept",
+    )
 
 
 def _slabs(shape: Sequence[int], channels: int) -> Iterator[Region]:

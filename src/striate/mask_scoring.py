@@ -1,19 +1,32 @@
-"""A network that labels pixels over whole images in memory: scores, turned views, labels."""
+"""A network that labels pixels over whole images in memory: probabilities, turned views."""
 
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from striate.tile_input import TileSpec, standardize, statistics
+from striate.errors import UsageError
 from striate.tiled_prediction import predict_tiled
 
 VIEWS = ("single", "turns")
 
 
+def check_views(protocol: str) -> None:
+    """Refuse a protocol that is not one of pixels.
+
+    Raises:
+        UsageError: It is none of ``VIEWS``.
+    """
+    if protocol not in VIEWS:
+        raise UsageError(
+            f"protocol {protocol} is for labels of whole images; of pixels there are "
+            f"{', '.join(VIEWS)}"
+        )
+
+
 @torch.inference_mode()
 def probabilities(
-    form: nn.Module, image: Tensor, spec: TileSpec, *, protocol: str = "single", memory: str = "2GB"
+    form: nn.Module, image: Tensor, protocol: str = "single", *, memory: str = "2GB"
 ) -> Tensor:
     """Give the probability of each class at each pixel.
 
@@ -21,21 +34,15 @@ def probabilities(
 
     Args:
         form: The network in the form that answers for every pixel.
-        image: ``(C, *spatial)``, as stored.
-        spec: The network's input.
+        image: ``(C, *spatial)``, standardised.
         protocol: ``"single"``, or ``"turns"``: the mean over right-angle turns and mirrors of
             the last two axes, each turned back: eight exact views, four where these axes have
             different lengths (turned by half a turn alone).
         memory: For the network's maps.
 
     Returns:
-        ``(K, *spatial)``, float32, on the image's device.
+        ``(K, *spatial)``, float32, on the processor.
     """
-    own = statistics([image]) if spec.intensity == "image" else None
-    return _averaged(form, standardize(image, spec, own), protocol, memory)
-
-
-def _averaged(form: nn.Module, image: Tensor, protocol: str, memory: str) -> Tensor:
     if protocol == "single":
         return _shares(form, image, memory)
     square = image.shape[-1] == image.shape[-2]

@@ -184,7 +184,7 @@ def _around(values: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _prepare(each: MaskedImage, spec: TileSpec, recipe: Recipe, weights: Tensor | None) -> _Ready:
-    own = statistics([each.image]) if spec.intensity == "image" else None
+    own = (each.own or statistics([each.image])) if spec.intensity == "image" else None
     places: list[Tensor] = []
     if recipe.rare:
         flat = each.mask.flatten()

@@ -186,7 +186,8 @@ class Recipe(BaseModel):
         0.0,
         ge=0,
         le=1,
-        description="With masks: share of the tiles that sit on a pixel of a class drawn evenly.",
+        description="With masks: share of the tiles that sit on a pixel of a class drawn evenly, "
+        "the first left out.",
     )
     crop: Literal["center", "random", "area"] = Field(
         "center",

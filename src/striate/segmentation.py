@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from striate.batches import Batch
 from striate.datasets.masks import IGNORED
 from striate.dense_form import dense
-from striate.mask_data import MaskData, class_weights, tiles_per_epoch, with_weights
+from striate.mask_data import MaskData, as_shown, class_weights, tiles_per_epoch, with_weights
 from striate.models import find_network
 from striate.modes import evaluating
 from striate.patches import Tiles
@@ -16,7 +16,7 @@ from striate.recipes import Recipe
 from striate.segmentation_losses import pixel_loss
 from striate.segmentation_metrics import count_pixels, mean_dice
 from striate.tasks import Measures
-from striate.tile_input import TileSpec, standardize, statistics
+from striate.tile_input import TileSpec
 from striate.tiled_prediction import whole
 
 
@@ -96,9 +96,8 @@ class Segmentation:
         losses, confusion = [], torch.zeros(len(self.classes), len(self.classes), dtype=torch.int64)
         with evaluating(form):
             for each in self.validation:
-                own = statistics([each.image]) if self.spec.intensity == "image" else None
-                image = standardize(each.image.to(self.device), self.spec, own)
-                logits, targets = whole(form, image)[None], each.mask.to(self.device)[None]
+                image = as_shown(each, self.spec).to(self.device)
+                logits, targets = whole(form, image)[None], each.mask[None]
                 losses.append(self._loss(logits, targets).item())
                 confusion += count_pixels(logits.argmax(dim=1), targets, len(self.classes))
         error = 1 - int(confusion.diagonal().sum()) / max(int(confusion.sum()), 1)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -11,7 +11,7 @@ from striate.batches import Misfit, input_spec, load_training_data, misfits, siz
 from striate.display import Display
 from striate.errors import UsageError
 from striate.mask_data import load_mask_data, tile_spec
-from striate.mask_scoring import VIEWS
+from striate.mask_scoring import check_views
 from striate.models import build, find_network, outline
 from striate.preparation import InputSpec
 from striate.protocols import check_protocol
@@ -68,6 +68,9 @@ def prepare(
         display: Told what was switched off, and why.
         data_dir: Where named sets are looked for first.
 
+    Returns:
+        Recipe, input, task and network, agreeing.
+
     Raises:
         UsageError: Values of the recipe do not fit the data, the network or one another.
         DataError: The data cannot be read.
@@ -83,11 +86,10 @@ def _check_fields(recipe: Recipe, given: Collection[str], *, labels_images: bool
     """Refuse what would have no effect on this kind of task."""
     foreign = OF_MASKS if labels_images else OF_LABELS
     what = "whole images" if labels_images else "pixels"
-    fields = type(recipe).model_fields  # a run's recipe.yaml names them all, at their defaults
     idle = [
         f"--{name.replace('_', '-')}"
-        for name in foreign
-        if name in given and getattr(recipe, name) != fields[name].default
+        for name in foreign  # a run's recipe.yaml names them all, at their defaults
+        if name in given and getattr(recipe, name) != _default(name)
     ]
     if idle:
         raise UsageError(
@@ -100,11 +102,22 @@ def _check_fields(recipe: Recipe, given: Collection[str], *, labels_images: bool
             f"loss {recipe.loss} does not fit {recipe.network}, which labels {what}; there are "
             f"{', '.join(known)}"
         )
-    if not labels_images and recipe.protocol not in VIEWS:
-        raise UsageError(
-            f"protocol {recipe.protocol} is for labels of whole images; of pixels there are "
-            f"{', '.join(VIEWS)}"
-        )
+    if labels_images:
+        return
+    check_views(recipe.protocol)
+    for idle_name, without, is_idle in (
+        ("class_weights", f"with loss {recipe.loss}", recipe.loss in ("dice", "dice-plain")),
+        ("border_sigma", "without --border-weight", not recipe.border_weight),
+        ("elastic_points", "without --elastic", not recipe.elastic),
+        ("flip", "beside --turns, which mirror too", recipe.turns),
+    ):
+        if is_idle and idle_name in given and getattr(recipe, idle_name) != _default(idle_name):
+            option = f"--{idle_name.replace('_', '-')}"
+            raise UsageError(f"{option} has no effect {without}; leave it out")
+
+
+def _default(name: str) -> Any:
+    return Recipe.model_fields[name].default
 
 
 def _classification(
@@ -209,6 +222,7 @@ def load_weights(prepared: Prepared, weights: Weights, display: Display) -> tupl
     report = weights.load_into(prepared.network)
     display.note(report)
     if not isinstance(prepared.spec, InputSpec) or not isinstance(prepared.task, Classification):
+        display.note("input standardised as the training set says, not as these weights saw it")
         return prepared, report
     spec = _as_weights_expect(prepared.spec, weights, prepared.recipe, display)
     prepared.task.spec = spec

@@ -18,7 +18,7 @@ class Measures(NamedTuple):
     """How a network does on the validation part.
 
     Attributes:
-        loss: What training minimises.
+        loss: What training minimises; of masks without the weights of borders.
         error: Share of images, or of pixels, that are wrong.
         dice: Mean Dice coefficient over the classes but the first, where there are masks.
     """

@@ -111,9 +111,14 @@ class TileJournal:
             return
         self.labels.flush()
         data = memoryview("".join(f"{number}\n" for number in self._waiting).encode())
-        while data:
-            data = data[os.write(self._journal, data) :]
-        os.fsync(self._journal)
+        size = os.fstat(self._journal).st_size
+        try:
+            while data:
+                data = data[os.write(self._journal, data) :]
+            os.fsync(self._journal)
+        except OSError:
+            os.ftruncate(self._journal, size)  # half a number would be another tile's
+            raise
         self._done.update(self._waiting)
         self._waiting.clear()
         self._synced = time.monotonic()

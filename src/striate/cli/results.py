@@ -9,7 +9,7 @@ import typer
 
 import striate
 from striate.cli.options import DataDir, Device, Json, Threads, print_rich, print_table
-from striate.errors import DataError, UsageError
+from striate.errors import DataError, RunError, StriateError, UsageError
 
 if TYPE_CHECKING:
     from striate.mask_prediction import Labelled
@@ -214,13 +214,23 @@ def predict(
     """
     opened = striate.Run(run)
     if opened.task != "classification":
+        for name, idle in (("--top", top != 5), ("--invert", invert is not None)):
+            if idle:
+                raise UsageError(f"{name} is for runs that label whole images; {run} labels pixels")
+        if protocol != opened.recipe.protocol:
+            print(
+                f"labels of protocol {protocol}; evaluate uses the run's own, "
+                f"{opened.recipe.protocol}",
+                file=sys.stderr,
+            )
         masks = MaskOptions(out, overwrite, memory, protocol, cluster, device, threads)
         _label(opened, paths, masks, as_json=as_json)
         return
     for name, given in (
         ("--overwrite", overwrite),
         ("--protocol", protocol != "single"),
-        ("--cluster", cluster),
+        ("--cluster", cluster is not None),
+        ("--memory", memory != "1GB"),
     ):
         if given:
             raise UsageError(f"{name} is for runs that label pixels; {run} labels whole images")
@@ -290,7 +300,8 @@ def _label(run: "striate.Run", paths: list[Path], options: MaskOptions, *, as_js
         device=choose_device(options.device),
         protocol=options.protocol,
     )
-    done, errors = [], []
+    done: list[Labelled] = []
+    errors: list[StriateError] = []
     with computing_with(options.threads):
         for path, out in zip(files, outs, strict=True):
             try:
@@ -300,7 +311,7 @@ def _label(run: "striate.Run", paths: list[Path], options: MaskOptions, *, as_js
                         done.append(labeller.label(path, out, progress))
                     else:
                         done.append(labeller.label_on_cluster(path, out, options.cluster, progress))
-            except DataError as reason:
+            except (DataError, RunError, UsageError) as reason:
                 errors.append(reason)
                 continue
             for note in done[-1].notes:

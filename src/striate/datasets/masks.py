@@ -11,6 +11,7 @@ from torch import Tensor
 
 from striate.errors import DataError
 from striate.segmentation_losses import IGNORED
+from striate.tile_input import Statistics
 
 __all__ = ["IGNORED", "MaskSet", "MaskedImage", "check_masks", "named", "oddities"]
 
@@ -24,6 +25,7 @@ class MaskedImage(NamedTuple):
         mask: ``(*spatial)``, uint8 class indices; ``IGNORED`` is left out of loss and figures.
         spacing: Size of a pixel along each spatial axis, where the file says it [mm].
         stored: NumPy's name of the file's type, where torch computes in another.
+        own: Of a slice of a volume, the statistics of the whole volume.
     """
 
     name: str
@@ -31,6 +33,7 @@ class MaskedImage(NamedTuple):
     mask: Tensor
     spacing: tuple[float, ...] | None = None
     stored: str | None = None
+    own: Statistics | None = None
 
 
 @dataclass(frozen=True)
