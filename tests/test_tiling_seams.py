@@ -52,6 +52,16 @@ def test_it_is_what_changes_when_the_input_is_cut(network):
     assert spoiled(result, 0) == really_spoiled(network, 40, 1)
 
 
+def test_a_mirror_inside_the_image_counts_where_a_wider_path_hides_it():
+    def both(x):
+        mirrored = F.pad(x[:, :, 5:-5], (0, 0, 1, 1), mode="reflect")
+        return F.avg_pool2d(x, (13, 1), 1) + F.avg_pool2d(mirrored, (5, 1), 1)
+
+    result = trace(Calling(both), (1, 40, 24))
+    assert really_spoiled(Calling(both), 40, 1) == (1, 1)
+    assert spoiled(result, 0) == (5, 5)  # not fewer: by the trace they might depend on it
+
+
 def test_behind_pooling_too():
     network = nn.Sequential(
         *(conv(3, padding=1), nn.AvgPool2d(4), conv(3, padding=1)),

@@ -117,7 +117,7 @@ def _check(job: Job) -> None:
         )
     for tile in plan.tiles:
         for part, block, size in zip(tile.output, array.chunks, array.shape, strict=True):
-            if part.start % block or (part.stop % block and part.stop != size):
+            if part.stop % block and part.stop != size:
                 raise UsageError(
                     f"tiles would share blocks of {array.chunks} pixels: make the plan with "
                     f"blocks={tuple(array.chunks)}"

@@ -3,6 +3,7 @@
 import math
 import weakref
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import Any
 
 import torch
@@ -12,6 +13,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from striate.modes import evaluating
 from striate.tracing import trace
 from striate.tracing.tensors import tensors_in
+from striate.tracing.values import broadcast
+
+# By the values that they keep from training.
+_NORMALIZATIONS = {"native_batch_norm", "_native_batch_norm_legit_no_training"}
+_COMPARISONS = {"eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_not"}
 
 
 class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -22,6 +28,10 @@ class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.held = self.most = 0
         self._known: set[int] = set()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # or PyTorch's compiler is imported, which takes a second
+
     def __torch_dispatch__(
         self,
         func: Callable[..., Any],
@@ -30,7 +40,9 @@ class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Run one operation (called by PyTorch)."""
-        result = func(*args, **(kwargs or {}))
+        result = _at_once(func, args)
+        if result is None:
+            result = func(*args, **(kwargs or {}))
         for tensor in tensors_in([result]):
             self.count(tensor)
         return result
@@ -48,6 +60,31 @@ class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _free(self, key: int, size: int) -> None:
         self._known.discard(key)
         self.held -= size
+
+
+def _at_once(func: Any, args: tuple[Any, ...]) -> Any:
+    """Answer the commonest operations by their shapes; None for others.
+
+    PyTorch's own answers to them, for tensors without numbers, import its compiler: a second.
+    """
+    name, tensors = func.overloadpacket.__name__, tensors_in([args])
+    if not tensors or not tensors[0].is_meta or name.endswith("_"):
+        return None
+    first = tensors[0]
+    if name == "cat":
+        shape, dim = list(first.shape), args[1] if len(args) > 1 else 0
+        shape[dim] = sum(tensor.shape[dim] for tensor in tensors)
+        return first.new_empty(shape, dtype=_common_type(tensors))
+    if name in _NORMALIZATIONS and not (len(args) > 5 and args[5] is True):
+        return first.new_empty(first.shape), first.new_empty(0), first.new_empty(0)
+    if torch.Tag.pointwise in func.tags or name == "_prelu_kernel":
+        dtype = torch.bool if name in _COMPARISONS else _common_type(tensors)
+        return first.new_empty(broadcast(*(tuple(t.shape) for t in tensors)), dtype=dtype)
+    return None
+
+
+def _common_type(tensors: Sequence[Tensor]) -> torch.dtype:
+    return reduce(torch.promote_types, [tensor.dtype for tensor in tensors])
 
 
 def peak_bytes(network: nn.Module, shape: Sequence[int]) -> int:
