@@ -2,12 +2,11 @@
 
     python benchmarks/hippocampus.py [SEEDS]
 
-One command a seed, `striate train --recipe vnet-hippocampus`, as many at a time as there are
-processors, each with one thread. Needs STRIATE_DATA. Writes docs/results/hippocampus.json.
+One command a seed, `striate train --recipe vnet-hippocampus`, all at a time, each with one
+thread. Needs STRIATE_DATA. Writes docs/results/hippocampus.json.
 """
 
 import json
-import os
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -45,7 +44,7 @@ def trained(seed: int) -> dict[str, Any]:
 def main() -> None:
     """Run every seed and keep means and spreads."""
     seeds = range(int(sys.argv[1]) if len(sys.argv) > 1 else 3)
-    with ThreadPoolExecutor(os.cpu_count()) as processors:
+    with ThreadPoolExecutor(len(seeds)) as processors:
         each = list(processors.map(trained, seeds))
     keep(
         "hippocampus",
