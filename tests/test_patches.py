@@ -101,6 +101,21 @@ def test_image_mask_and_weights_move_together(size, changes):
     assert len({tuple(mask.flatten().tolist()) for mask in batch.targets}) > 2
 
 
+def test_a_rotation_turns_what_is_round_in_the_spacing_of_the_image():
+    ramps = torch.meshgrid(torch.arange(30.0), torch.arange(30.0), indexing="ij")
+    mask, spacing = torch.zeros(30, 30, dtype=torch.uint8), torch.tensor([3.0, 1.0])
+    read = []  # the row, and the column, where each pixel of the tiles was read
+    for ramp in ramps:
+        each = MaskedImage("ramp", ramp[None], mask, tuple(spacing.tolist()))
+        cut = tiles([each], (9, 9), (9, 9), RECIPE.replace(rotation=40))
+        read.append(cut.batch(0, torch.arange(20)).images[:, 0])
+    at = torch.stack(read, dim=1)
+    steps = torch.stack([at[..., 5, 4] - at[..., 3, 4], at[..., 4, 5] - at[..., 4, 3]], dim=-1) / 2
+    turns = spacing[:, None] * steps / spacing
+    assert torch.allclose(turns @ turns.mT, torch.eye(2).expand(20, 2, 2), atol=1e-4)
+    assert turns[:, 0, 1].abs().max() > 0.4
+
+
 def test_turns_are_the_eight_of_the_square_and_exact():
     each = numbered(4, 4)
     recipe = RECIPE.replace(turns=True)

@@ -1,10 +1,14 @@
 """Labelling every pixel: a run learns, resumes to the bit, and is measured on whole images."""
 
+import signal
+
 import pytest
 import torch
+from torch.nn import functional as F
 
 from striate.datasets import load_masks
-from striate.errors import DataError, RunError
+from striate.display import Silent
+from striate.errors import DataError, Interrupted, RunError
 from striate.mask_data import load_mask_data
 from striate.recipes import Recipe
 from striate.runs import Run
@@ -57,32 +61,21 @@ def test_what_was_logged_of_validation_is_what_the_kept_network_does(run, cells)
         {"loss": "cross-entropy+dice", "ema": 0.9, "normalization": "batch"},
     ],
 )  # fmt: skip
-def test_a_resumed_run_is_the_unbroken_one_bit_for_bit(changes, cells, tmp_path):
+def test_a_run_resumed_inside_an_epoch_is_the_unbroken_one_bit_for_bit(changes, cells, tmp_path):
     recipe = RECIPE.replace(epochs=2, width=3, **changes)
     whole_run = train(recipe, tmp_path / "whole", data_dir=cells)
-    half = train(recipe.replace(epochs=1, schedule="constant"), tmp_path / "other", data_dir=cells)
-    assert half.progress()[0]["train_loss"] > 0
 
-    class Stop(Exception):
-        pass
-
-    class Stopping:
-        def __init__(self):
-            self.steps = 0
-
-        def __getattr__(self, name):
-            return lambda *arguments: None
-
-        def end_epoch(self, row):
-            self.row = row
-
+    class Stopping(Silent):
         def step(self, epoch, images, loss):
-            self.steps += 1
-            if epoch == 2 and self.steps > 22:
-                raise Stop("here")
+            if epoch == 2:
+                self.steps += 1
+                if self.steps == 3:
+                    signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(Stop, match="here"):
-        train(recipe, tmp_path / "cut", data_dir=cells, display=Stopping(), save_seconds=0)
+    stopping = Stopping()
+    stopping.steps = 0
+    with pytest.raises(Interrupted, match="stopped in epoch 2, step 3; all is saved"):
+        train(recipe, tmp_path / "cut", data_dir=cells, display=stopping)
     resumed = resume(tmp_path / "cut", data_dir=cells)
     for name, tensor in whole_run.network().state_dict().items():
         assert torch.equal(tensor, resumed.network().state_dict()[name]), name
@@ -121,6 +114,23 @@ def test_the_task_counts_pixels_and_leaves_out_those_that_are_ignored(cells):
     logits = torch.stack([batch.targets != 1, batch.targets == 1], dim=1).float()
     logits[1, :, 0, 0] = logits[1, :, 0, 0].flip(0)
     assert task.mistakes(logits, batch) == (1, 3 * 24 * 24)
+
+
+@pytest.mark.parametrize("border_weight", [0, 10])
+def test_weights_of_classes_count_once_beside_those_of_borders(border_weight, cells):
+    recipe = RECIPE.replace(class_weights="balanced", border_weight=border_weight)
+    task = prepare(recipe, recipe.model_fields_set, None, cells).task
+    batch = next(task.batches(0, 0))
+    part = load_masks("isbi2012", data_dir=cells, parts=("train",)).parts["train"]
+    share = torch.stack([each.mask == 1 for each in part]).double().mean()
+    weights = torch.where(batch.targets == 1, 0.5 / share, 0.5 / (1 - share))
+    if border_weight:
+        assert (batch.weights > weights + 1).any()
+        weights = batch.weights.double()
+    logits = torch.randn(4, 2, 24, 24, generator=torch.Generator().manual_seed(1)).double()
+    losses = F.cross_entropy(logits, batch.targets.long(), reduction="none")
+    wanted = (weights * losses).sum() / weights.sum()
+    assert task.loss(logits, batch).item() == pytest.approx(wanted.item(), rel=1e-6)
 
 
 def test_a_network_of_windows_learns_and_answers_in_its_dense_form(cells):
