@@ -32,6 +32,9 @@ Departures from the paper, and what it leaves open:
        a median filter of radius 2 follows. How the polynomial is fitted is not known here: by
        least squares, its derivative a sum of squares (x - t)² and of x (1 - x).
     5. Initial weights: not known here. N(0, sqrt(2 / fan-in)) of He et al. 2015, biases 0.
+    6. From memory, the paper balances the classes by drawing as many windows of either. The
+       dense form answers for all windows of a tile, so here their losses are weighed instead,
+       by the inverse of each class's share.
 """
 
 import math
@@ -241,8 +244,8 @@ def median_filter(probabilities: NDArray[np.floating], radius: int = 2) -> NDArr
     return filtered
 
 
-# Epochs, balanced classes, turns and mirrors are the paper's, from memory; the rest is ours. It is
-# trained in its dense form: a tile of 158 pixels holds the windows of 64x64 pixels.
+# Epochs, turns and mirrors are the paper's, from memory; the rest is ours. It is trained in its
+# dense form: a tile of 158 pixels holds the windows of 64x64 pixels.
 _OWN = Recipe(
     network="n4",
     data="isbi2012",

@@ -29,10 +29,14 @@ Departures from the paper, and what it leaves open:
     2. Initial weights of the up-convolutions: the paper's N(0, sqrt(2 / N)) with N the inputs of
        a unit, which for 2x2 at stride 2 is the number of maps. Biases start at 0; not given.
     3. Test: the paper averages the answers for 7 rotated versions of the image and does not
-       print the angles. ``symmetric_view`` gives what is exact, without interpolation: the 4
-       right angles of the image and of its mirror image, 8 in all with the image itself.
+       print the angles. ``--protocol turns`` averages what is exact, without interpolation: the
+       4 right angles of the image and of its mirror image, 8 in all with the image itself.
     4. Learning rate and length of the training are not printed; the recipes' are ours.
-    5. ``UNetPadded`` is not the paper's: zero padding keeps the size, and normalisation and
+    5. Training: the paper shifts, rotates, changes grey values and bends. That tiles are also
+       mirrored and turned by right angles (``turns``) is ours.
+    6. Loss: Eq. 1 sums weight times cross-entropy over the pixels; here the sum is divided by
+       that of the weights, so that the learning rate does not depend on their scale.
+    7. ``UNetPadded`` is not the paper's: zero padding keeps the size, and normalisation and
        volumes are options.
 """
 
@@ -316,6 +320,7 @@ def undo_symmetric_view(maps: Tensor, number: int) -> Tensor:
 
 # The paper's: one image a step, the momentum, weights of borders, a 3x3 grid of N(0, 10), shift,
 # rotation and grey values, whose strengths it does not print, as it does neither rate nor length.
+# Turns are ours.
 _UNET = Recipe(
     network="unet",
     data="isbi2012",
