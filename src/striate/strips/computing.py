@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from striate.strips.maps import ROW_AXIS, Edge, padded
 
-# PyTorch leaves a single input whose first four sides multiply to no more than this to a
-# convolution that is ten times slower in three dimensions.
+# PyTorch leaves a single input whose first four sides multiply to no more than this to another
+# convolution, the slower one in three dimensions.
 _SLOW_UP_TO = 20_480
 
 
