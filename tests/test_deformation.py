@@ -9,7 +9,8 @@ from scipy.interpolate import BSpline
 from scipy.ndimage import map_coordinates
 from torch.nn import functional as F
 
-from striate.deformation import bicubic_weights, bspline_weights, deforms, offsets, read_at
+from striate.augmentation import warps
+from striate.deformation import bicubic_weights, bspline_weights, offsets, read_at
 from striate.recipes import Recipe
 
 RECIPE = Recipe(network="unet", data="isbi2012", seed=4)
@@ -17,7 +18,7 @@ INDEX = torch.tensor([7])
 
 
 def test_a_recipe_that_changes_nothing_reads_every_pixel_where_it_is():
-    assert not deforms(RECIPE)
+    assert not warps(RECIPE)
     places = offsets(RECIPE, 0, INDEX, (5, 4))
     assert places[0, 0].tolist() == [-2, -1.5]
     assert places[4, 3].tolist() == [2, 1.5]
@@ -29,7 +30,7 @@ def test_a_recipe_that_changes_nothing_reads_every_pixel_where_it_is():
 @pytest.mark.parametrize("size", [(9, 7), (5, 7, 6)])
 def test_each_change_moves_places_by_seed_epoch_and_index_alone(change, size):
     recipe = RECIPE.replace(**{change: 0.5 if change in ("scale", "squeeze", "shear") else 3})
-    assert deforms(recipe)
+    assert warps(recipe)
     still = offsets(RECIPE, 2, INDEX, size)
     moved = offsets(recipe, 2, INDEX, size)
     assert not torch.allclose(still, moved, atol=1e-3)

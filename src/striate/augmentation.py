@@ -131,7 +131,7 @@ def shift_colors(
 
 
 def warps(recipe: Recipe) -> bool:
-    """Say whether a recipe resamples images, as ``warp`` does."""
+    """Say whether a recipe resamples images, by anything but whole pixels, turns and mirrors."""
     return any(
         (recipe.shift, recipe.rotation, recipe.scale, recipe.squeeze, recipe.shear, recipe.elastic)
     )

@@ -13,13 +13,6 @@ from striate.recipes import Recipe
 _CUBIC = -0.75  # of cubic convolution, as torch interpolates bicubically
 
 
-def deforms(recipe: Recipe) -> bool:
-    """Say whether a recipe displaces places by anything but whole pixels, turns and mirrors."""
-    return any(
-        (recipe.shift, recipe.rotation, recipe.scale, recipe.squeeze, recipe.shear, recipe.elastic)
-    )
-
-
 def offsets(
     recipe: Recipe,
     epoch: int,

@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from striate.augmentation import warps
 from striate.batches import Batch
 from striate.datasets.masks import IGNORED, MaskedImage
-from striate.deformation import deforms, offsets, read_at
+from striate.deformation import offsets, read_at
 from striate.mirroring import mirrored_places
 from striate.randomness import hashes, integers, normals, order, uniforms
 from striate.recipes import Recipe
@@ -97,7 +98,7 @@ class Tiles:
         number = int(passes[place % count])
         ready = self.ready[number]
         first = self._first(ready, epoch, index)
-        if deforms(self.recipe):
+        if warps(self.recipe):
             image, mask, weights = self._deformed(ready, first, epoch, index)
         else:
             image, mask, weights = self._straight(ready, first)
