@@ -15,8 +15,6 @@ from striate.models.unet import (
     UNet,
     UNetPadded,
     legal_side,
-    symmetric_view,
-    undo_symmetric_view,
 )
 from striate.tracing import trace
 from striate.tracing.sizes import legal_sizes
@@ -223,32 +221,3 @@ def test_a_width_depth_or_normalization_that_is_none_is_refused():
         build("unet3d", depth=-1)
     with pytest.raises(UsageError, match="normalization is 'bacth'; did you mean 'batch'"):
         build("unet_padded", normalization="bacth")
-
-
-# ---------------------------------------------------------------- eight views
-
-
-def test_the_eight_views_are_all_different_and_turn_back():
-    image = torch.arange(15).view(1, 3, 5)
-    views = [symmetric_view(image, number) for number in range(8)]
-    assert len({(view.shape, tuple(view.flatten().tolist())) for view in views}) == 8
-    for number, view in enumerate(views):
-        assert torch.equal(undo_symmetric_view(view, number), image)
-
-
-def test_the_mean_over_eight_views_turns_with_the_image():
-    network = built("unet_padded", width=2, depth=1)
-
-    def averaged(images):
-        answers = [
-            undo_symmetric_view(network(symmetric_view(images, number)), number)
-            for number in range(8)
-        ]
-        return torch.stack(answers).mean(dim=0)
-
-    images = torch.randn(1, 1, 8, 12)
-    answer = averaged(images)
-    for number in range(8):
-        turned = averaged(symmetric_view(images, number))
-        torch.testing.assert_close(turned, symmetric_view(answer, number))
-    assert not torch.allclose(network(images.flip(-1)), network(images).flip(-1))

@@ -288,36 +288,6 @@ class UNetPadded(nn.Module):
         return logits
 
 
-def symmetric_view(images: Tensor, number: int) -> Tensor:
-    """Turn images by right angles, the last four of the eight views mirrored first.
-
-    Args:
-        images: ``(..., H, W)``; the depth of volumes stays.
-        number: 0 to 7; 0 is the image itself.
-
-    Returns:
-        ``(..., H, W)``, or ``(..., W, H)`` for odd numbers.
-
-    Example:
-        >>> symmetric_view(torch.tensor([[1, 2], [3, 4]]), 5)
-        tensor([[1, 3],
-                [2, 4]])
-    """
-    mirrored = images.flip(-1) if number >= 4 else images
-    return mirrored.rot90(number % 4, dims=(-2, -1))
-
-
-def undo_symmetric_view(maps: Tensor, number: int) -> Tensor:
-    """Turn the answers for a view of ``symmetric_view`` back, pixel upon pixel.
-
-    Args:
-        maps: ``(..., H, W)``, the answers for that view.
-        number: 0 to 7.
-    """
-    turned = maps.rot90(-(number % 4), dims=(-2, -1))
-    return turned.flip(-1) if number >= 4 else turned
-
-
 # The paper's: one image a step, the momentum, weights of borders, a 3x3 grid of N(0, 10), shift,
 # rotation and grey values, whose strengths it does not print, as it does neither rate nor length.
 # Turns are ours.
