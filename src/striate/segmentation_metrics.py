@@ -41,11 +41,13 @@ def mean_dice(confusion: Tensor) -> float:
 
     A class is absent if it is neither there nor predicted anywhere; if all are, the mean is 1.
     """
-    both = confusion.sum(dim=0) + confusion.sum(dim=1)
-    dices = [
-        2 * int(confusion[k, k]) / int(both[k]) for k in range(1, len(confusion)) if both[k] > 0
-    ]
-    return sum(dices) / len(dices) if dices else 1.0
+    return _mean(_dices(confusion)[1:])
+
+
+def _dices(confusion: Tensor) -> list[float | None]:
+    right: list[int] = confusion.diagonal().tolist()
+    both: list[int] = (confusion.sum(dim=0) + confusion.sum(dim=1)).tolist()
+    return [2 * one / two if two else None for one, two in zip(right, both, strict=True)]
 
 
 def mask_report(confusion: Tensor, classes: Sequence[str]) -> dict[str, Any]:
@@ -72,16 +74,15 @@ def mask_report(confusion: Tensor, classes: Sequence[str]) -> dict[str, Any]:
     there: list[int] = confusion.sum(dim=1).tolist()
     answered: list[int] = confusion.sum(dim=0).tolist()
     pixels = sum(there)
-    dice: dict[str, float | None] = {}
+    dices = _dices(confusion)
     iou: dict[str, float | None] = {}
     for name, both, one, other in zip(classes, right, there, answered, strict=True):
-        dice[name] = 2 * both / (one + other) if one + other else None
         iou[name] = both / (one + other - both) if one + other else None
     return {
         "pixel_error": (pixels - sum(right)) / max(pixels, 1),
-        "dice": dice,
+        "dice": dict(zip(classes, dices, strict=True)),
         "iou": iou,
-        "mean_dice": _mean(list(dice.values())[1:]),
+        "mean_dice": _mean(dices[1:]),
         "mean_iou": _mean(list(iou.values())[1:]),
     }
 
