@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from striate.fully_convolutional import FullyConvolutional
+from striate.errors import UsageError
+from striate.fully_convolutional import FullyConvolutional, require_form, require_multiples
 
 
 @pytest.fixture
@@ -44,3 +45,18 @@ def test_the_weights_are_the_network_s_own(network):
 def test_a_small_image_is_refused(network):
     with pytest.raises(ValueError, match=r"10x10 or more, not \(1, 3, 20, 9\); resize the shorter"):
         dense_form(network)(torch.zeros(1, 3, 20, 9))
+
+
+def test_sides_that_are_no_multiples_are_refused_with_the_size_to_pad_to():
+    require_multiples(torch.zeros(1, 1, 8, 4, 12), 4, "this network")
+    words = "^this network reads sides that are multiples of 4, not 8x5x11; pad it to 8x8x12 by m"
+    with pytest.raises(ValueError, match=words):
+        require_multiples(torch.zeros(1, 1, 8, 5, 11), 4, "this network")
+
+
+def test_networks_of_no_maps_or_levels_are_refused():
+    require_form(1, 1, "a network")
+    with pytest.raises(UsageError, match=r"^width is 0; a network needs 1 or more"):
+        require_form(0, 1, "a network")
+    with pytest.raises(UsageError, match=r"^depth is -1; a network needs 1 or more"):
+        require_form(1, -1, "a network")

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from striate.errors import UsageError
+
 
 def require_side(images: Tensor, side: int, name: str) -> None:
     """Refuse images of another size than fully connected layers read.
@@ -44,6 +46,61 @@ def require_least(images: Tensor, least: int, name: str, *, usual: int) -> None:
             f"{name} reads images of {least}x{least} or more, not {tuple(images.shape)}; "
             f"resize the shorter side to {usual}"
         )
+
+
+def require_sides(images: Tensor, legal: Sequence[int], reads: str) -> None:
+    """Refuse images whose sides are none that a network answers pixel by pixel.
+
+    Args:
+        images: ``(N, C, *spatial)``.
+        legal: For each spatial axis, the least side from the image's own on that is read
+            [pixels].
+        reads: Who reads what, for the message.
+
+    Raises:
+        ValueError: A side is another.
+
+    Example:
+        >>> import torch
+        >>> require_sides(torch.zeros(1, 1, 16, 13), (16, 16), "this network reads multiples of 4")
+        Traceback (most recent call last):
+        ValueError: this network reads multiples of 4, not 16x13; pad it to 16x16 by mirroring
+    """
+    sides = tuple(images.shape[2:])
+    if sides != tuple(legal):
+        came, needed = ("x".join(map(str, each)) for each in (sides, legal))
+        raise ValueError(f"{reads}, not {came}; pad it to {needed} by mirroring")
+
+
+def require_multiples(images: Tensor, step: int, name: str) -> None:
+    """Refuse images whose sides are no multiples of a step, as where poolings halve them.
+
+    Args:
+        images: ``(N, C, *spatial)``.
+        step: What divides each side that is read [pixels].
+        name: Of the network, for the message.
+
+    Raises:
+        ValueError: A side is no such multiple.
+    """
+    legal = [-(-side // step) * step for side in images.shape[2:]]
+    require_sides(images, legal, f"{name} reads sides that are multiples of {step}")
+
+
+def require_form(width: int, depth: int, name: str) -> None:
+    """Refuse to build a network of no maps or no levels.
+
+    Args:
+        width: Maps of the first level.
+        depth: How often the sides are halved.
+        name: Of the network, for the message.
+
+    Raises:
+        UsageError: Either is below 1.
+    """
+    for what, number in (("width", width), ("depth", depth)):
+        if number < 1:
+            raise UsageError(f"{what} is {number}; {name} needs 1 or more")
 
 
 def sliding_layers(classifier: nn.Sequential) -> list[nn.Module]:

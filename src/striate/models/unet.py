@@ -41,7 +41,6 @@ Departures from the paper, and what it leaves open:
 """
 
 import math
-from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -49,6 +48,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from striate.errors import UsageError, did_you_mean
+from striate.fully_convolutional import require_form, require_multiples, require_sides
 from striate.layers import Dropout, normal_by_fan_in
 from striate.recipes import Recipe
 
@@ -170,16 +170,6 @@ def legal_side(least: int, depth: int = 4) -> int:
     return smallest + step * max(0, -(-(least - smallest) // step))
 
 
-def _check_form(width: int, depth: int) -> None:
-    for what, number in (("width", width), ("depth", depth)):
-        if number < 1:
-            raise UsageError(f"{what} is {number}; a U-Net needs 1 or more")
-
-
-def _by(sides: Sequence[int]) -> str:
-    return "x".join(map(str, sides))
-
-
 class UNet(nn.Module):
     """The paper's network, without padding: its answer is smaller than the image.
 
@@ -206,7 +196,7 @@ class UNet(nn.Module):
         self, in_channels: int = 1, num_classes: int = 2, *, width: int = 64, depth: int = 4
     ) -> None:
         super().__init__()
-        _check_form(width, depth)
+        require_form(width, depth, "a U-Net")
         self.depth = depth
         self.paths = TwoPaths(in_channels, width, depth, Form())
         self.output = nn.Conv2d(width, num_classes, kernel_size=1)
@@ -214,14 +204,10 @@ class UNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Score the classes of each pixel that has its full surroundings."""
-        sides = images.shape[2:]
-        legal = [legal_side(side, self.depth) for side in sides]
-        if list(sides) != legal:
-            raise ValueError(
-                f"this U-Net reads sides of {2**self.depth}k+{legal[0] % 2**self.depth} from "
-                f"{legal_side(1, self.depth)} on, not {_by(sides)}; pad it to {_by(legal)} by "
-                "mirroring"
-            )
+        step, least = 2**self.depth, legal_side(1, self.depth)
+        legal = [legal_side(side, self.depth) for side in images.shape[2:]]
+        reads = f"this U-Net reads sides of {step}k+{least % step} from {least} on"
+        require_sides(images, legal, reads)
         logits: Tensor = self.output(self.paths(images))
         return logits
 
@@ -264,7 +250,7 @@ class UNetPadded(nn.Module):
         dims: Literal[2, 3] = 2,
     ) -> None:
         super().__init__()
-        _check_form(width, depth)
+        require_form(width, depth, "a U-Net")
         known = get_args(Normalization)
         if normalization not in known:
             raise UsageError(
@@ -277,13 +263,7 @@ class UNetPadded(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Score the classes of each pixel."""
-        sides, step = images.shape[2:], 2**self.depth
-        legal = [-(-side // step) * step for side in sides]
-        if list(sides) != legal:
-            raise ValueError(
-                f"this U-Net reads sides that are multiples of {step}, not {_by(sides)}; "
-                f"pad it to {_by(legal)} by mirroring"
-            )
+        require_multiples(images, 2**self.depth, "this U-Net")
         logits: Tensor = self.output(self.paths(images))
         return logits
 

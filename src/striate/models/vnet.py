@@ -48,12 +48,11 @@ Departures from the paper, and what it leaves open:
 """
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from striate.errors import UsageError
+from striate.fully_convolutional import require_form, require_multiples
 from striate.layers import normal_by_fan_in
 from striate.recipes import Recipe
 
@@ -160,9 +159,7 @@ class VNet(nn.Module):
         depth: int = 4,
     ) -> None:
         super().__init__()
-        for what, number in (("width", width), ("depth", depth)):
-            if number < 1:
-                raise UsageError(f"{what} is {number}; a V-Net needs 1 or more")
+        require_form(width, depth, "a V-Net")
         counts: tuple[int, ...] = RELEASED if released else PAPER
         counts += counts[-1:] * (depth + 1 - len(counts))
         self.width, self.depth = width, depth
@@ -180,13 +177,7 @@ class VNet(nn.Module):
 
     def forward(self, volumes: Tensor) -> Tensor:
         """Score the classes of each voxel."""
-        sides, step = volumes.shape[2:], 2**self.depth
-        legal = [-(-side // step) * step for side in sides]
-        if list(sides) != legal:
-            raise ValueError(
-                f"this V-Net reads sides that are multiples of {step}, not {_by(sides)}; "
-                f"pad it to {_by(legal)} by mirroring"
-            )
+        require_multiples(volumes, 2**self.depth, "this V-Net")
         x = self.first(volumes, _in_turn(volumes, self.width))
         lefts: list[Tensor] = []
         for descent in self.contracting:
@@ -204,10 +195,6 @@ def _in_turn(volumes: Tensor, maps: int) -> Tensor:
     if channels == 1:
         return volumes
     return torch.cat([volumes] * -(-maps // channels), dim=1)[:, :maps]
-
-
-def _by(sides: Sequence[int]) -> str:
-    return "x".join(map(str, sides))
 
 
 # The paper's: volume, batch, momentum, rate and its fall after 25,000 of 30,000 steps (an epoch of
