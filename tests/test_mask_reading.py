@@ -129,7 +129,7 @@ def test_colors_are_packed_grey_too(tmp_path):
             Image.fromarray(pixels).save(tmp_path / name)
         assert read_values(tmp_path / name, colored=True).tolist() == [[0x010203, 0xFF0080]]
         with pytest.raises(
-            DataError, match=r"has colours; say what they mean in classes.csv besid"
+            DataError, match=r"has colors; say what they mean in classes.csv besid"
         ):
             read_values(tmp_path / name)
     Image.fromarray(SMALL).save(tmp_path / "b.png")

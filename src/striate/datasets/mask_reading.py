@@ -68,13 +68,13 @@ def read_values(path: Path, *, colored: bool = False) -> NDArray[Any]:
 
     Args:
         path: The file; in a picture with a palette the values are the palette's indices.
-        colored: Give colours instead, as 0xrrggbb.
+        colored: Give colors instead, as 0xrrggbb.
 
     Returns:
         ``(*spatial)``, of the smallest integer type that holds them.
 
     Raises:
-        DataError: The file cannot be read, or holds fractions, colours that were not asked for,
+        DataError: The file cannot be read, or holds fractions, colors that were not asked for,
             or a channel for each class.
     """
     picture = suffix_of(path) in SUFFIXES  # or a stack of them, in a TIFF
@@ -94,7 +94,7 @@ def read_values(path: Path, *, colored: bool = False) -> NDArray[Any]:
     grey = picture and len(stored) == 3 and bool((stored == stored[0]).all())
     if len(stored) == 3 and picture and not grey:
         raise DataError(
-            f"{path} has colours; say what they mean in {TABLE} beside the folders, in lines as "
+            f"{path} has colors; say what they mean in {TABLE} beside the folders, in lines as "
             "color,name and #000000,background and #ff0000,cell"
         )
     if len(stored) > 1 and not grey:
@@ -113,11 +113,11 @@ def _small(values: NDArray[Any]) -> NDArray[Any]:
 def _packed(path: Path, stored: NDArray[Any]) -> NDArray[np.int32]:
     high = stored.astype(np.int64) // 256
     if ((stored == high * 256) | (stored == high * 257)).all():
-        stored = high  # a TIFF's palette has 16 bits, of which 8 say the colour
+        stored = high  # a TIFF's palette has 16 bits, of which 8 say the color
     if len(stored) not in (1, 3) or stored.max() > 0xFF or stored.min() < 0:
         raise DataError(
             f"{path} has {len(stored)} channels with values up to {stored.max():g}, but {TABLE} "
-            "names colours; needed are red, green and blue in 0 to 255"
+            "names colors; needed are red, green and blue in 0 to 255"
         )
     red, green, blue = np.broadcast_to(stored, (3, *stored.shape[1:])).astype(np.int32)
     packed: NDArray[np.int32] = (red << 16) + (green << 8) + blue
