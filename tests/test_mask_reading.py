@@ -72,7 +72,9 @@ def test_channels_of_several_files_are_put_together_in_order(tmp_path):
 
 def test_spacing_is_in_millimeters_and_notes_are_handed_on(tmp_path):
     array = np.zeros((3, 5, 7), np.uint8)
-    write_volume(tmp_path / "a.ome.tif", array, like=None, spacing=(50, 4, 4))
+    np.savez(tmp_path / "a.npz", image=array, spacing=(50, 4, 4))
+    with open_volume(tmp_path / "a.npz") as like:
+        write_volume(tmp_path / "a.ome.tif", array, like=like)
     with open_volume(tmp_path / "a.ome.tif") as source:
         assert source.geometry.unit in ("", "µm")
         expected = Geometry((50, 4, 4), source.geometry.unit).spacing_in("mm")
@@ -128,9 +130,7 @@ def test_colors_are_packed_grey_too(tmp_path):
         else:
             Image.fromarray(pixels).save(tmp_path / name)
         assert read_values(tmp_path / name, colored=True).tolist() == [[0x010203, 0xFF0080]]
-        with pytest.raises(
-            DataError, match=r"has colors; say what they mean in classes.csv besid"
-        ):
+        with pytest.raises(DataError, match=r"has colors; say what they mean in classes.csv besid"):
             read_values(tmp_path / name)
     Image.fromarray(SMALL).save(tmp_path / "b.png")
     assert np.array_equal(

@@ -57,14 +57,17 @@ def test_any_region_equals_the_whole_sliced(tmp_path, data):
 def test_what_is_written_is_what_numpy_reads(tmp_path, dtype, shape):
     labels = noise(shape, dtype)
     write_volume(tmp_path / "a.npy", labels, like=None)
-    write_volume(tmp_path / "a.npz", labels, like=None, spacing=(2.5, 0.8, 0.7)[-len(shape) :])
+    spacing = (2.5, 0.8, 0.7)[-len(shape) :]
+    np.savez(tmp_path / "spaced.npz", image=labels, axes="CZYX"[-len(shape) :], spacing=spacing)
+    with open_volume(tmp_path / "spaced.npz") as like:
+        write_volume(tmp_path / "a.npz", labels, like=like)
     assert np.array_equal(np.load(tmp_path / "a.npy"), labels)
     with np.load(tmp_path / "a.npz") as packed:
         assert np.array_equal(packed["labels"], labels)
         assert packed["labels"].dtype == dtype
     with open_volume(tmp_path / "a.npz") as source:
         assert np.array_equal(source.read(), labels.reshape(source.shape))
-        assert source.spacing == (2.5, 0.8, 0.7)[-min(3, len(shape)) :]
+        assert source.spacing == spacing
         assert source.notes == ()
 
 

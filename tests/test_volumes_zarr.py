@@ -150,7 +150,7 @@ def test_a_change_of_the_whole_picture_comes_after_that_of_its_array(tmp_path):
 
 
 def test_what_a_reader_needs_is_in_files_that_any_program_can_read(tmp_path):
-    write_volume(tmp_path / "a.zarr", noise((7, 11)), like=None, spacing=(0.5, 0.25))
+    write_volume(tmp_path / "a.zarr", noise((7, 11)), like=None)
     attributes = json.loads((tmp_path / "a.zarr" / ".zattrs").read_text())
     assert attributes["multiscales"][0]["version"] == "0.4"
     assert json.loads((tmp_path / "a.zarr" / "0" / ".zarray").read_text())["shape"] == [7, 11]

@@ -80,9 +80,7 @@ def open_volume(path: Path) -> Source:
         raise damaged(path, FORMATS.get(suffix, "DICOM"), error) from error
 
 
-def write_volume(
-    path: Path, labels: Any, *, like: Source | None, spacing: tuple[float, ...] | None = None
-) -> None:
+def write_volume(path: Path, labels: Any, *, like: Source | None) -> None:
     """Write labels or probabilities in the format of the path's suffix, slab by slab.
 
     The file is written beside its place, synced and renamed.
@@ -94,8 +92,6 @@ def write_volume(
             three axes are depth, height and width, and four begin with the channels.
         like: The opened image that was labeled; its spacing, orientation, place and units are
             carried over.
-        spacing: Replaces its spacing, in its unit, slowest axis first; the first voxel and the
-            directions of the axes stay where they are.
 
     Raises:
         UsageError: The suffix names no format that can be written, or a folder is in the way.
@@ -124,17 +120,6 @@ def write_volume(
             "needed is that size, or that size behind an axis of channels"
         )
     geometry = Geometry() if like is None else like.geometry
-    if spacing is not None:
-        if len(spacing) != len(spatial):
-            raise DataError(
-                f"{path}: spacing {spacing} does not fit the size {spatial}; "
-                "needed is a number for each axis"
-            )
-        affine = geometry.affine
-        if affine is not None and geometry.spacing is not None:
-            ratio = np.divide(spacing, geometry.spacing)[::-1]
-            affine = affine @ np.diag([*ratio, *[1.0] * (4 - len(ratio))])
-        geometry = Geometry(spacing, geometry.unit, affine)
     with replacing(path) as beside:
         _writer(suffix)(beside, labels, len(shape) > len(spatial), geometry)
 
