@@ -45,7 +45,7 @@ def test_more_than_there_is_is_refused_with_both_figures(tmp_path):
     require_memory(pairs, 2_100_000)
     require_memory(pairs, None)
     with pytest.raises(
-        DataError, match=r"the 3 images and masks take 0.0021 GB in memory, and 0.002 GB are free;"
+        DataError, match=r"the 3 images and masks take 2.1MB in memory, and 2MB are free;"
     ):
         require_memory(pairs, 2_000_000)
 

@@ -9,8 +9,9 @@ from torch import nn
 
 from labelling import UNet
 from striate.errors import UsageError
+from striate.lettering import amount
 from striate.tiling import memory_bytes
-from striate.tiling.cutting import Cutting, _lengths, amount, cut
+from striate.tiling.cutting import Cutting, _lengths, cut
 from striate.tiling.fitting import Axis, fit_axes
 
 

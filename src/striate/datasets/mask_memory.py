@@ -10,6 +10,7 @@ import numpy as np
 from striate.datasets.pairing import Pair
 from striate.errors import DataError
 from striate.images import SUFFIXES
+from striate.lettering import amount
 from striate.tile_input import as_tensor
 from striate.volumes import is_volume, open_volume
 
@@ -58,14 +59,10 @@ def require_memory(pairs: Sequence[Pair], available: int | None) -> None:
     needed = sum(map(memory_of, pairs))
     if needed > available:
         raise DataError(
-            f"the {len(pairs)} images and masks take {_gigabytes(needed)} in memory, and "
-            f"{_gigabytes(available)} are free; train on fewer or smaller ones, or on a machine "
+            f"the {len(pairs)} images and masks take {amount(needed)} in memory, and "
+            f"{amount(available)} are free; train on fewer or smaller ones, or on a machine "
             "with more memory"
         )
-
-
-def _gigabytes(size: int) -> str:
-    return f"{size / 1e9:.3g} GB"
 
 
 def _is_picture(path: Path) -> bool:

@@ -15,10 +15,11 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from striate.errors import UsageError
+from striate.lettering import amount
 from striate.mirroring import Region
 from striate.tiling.blending import Weights, blended_tiles
 from striate.tiling.checking import check_tiles
-from striate.tiling.cutting import Cutting, Piece, amount
+from striate.tiling.cutting import Cutting, Piece
 from striate.tiling.fitting import Axis, fit_axes
 
 __all__ = ["Axis", "Tile", "TilePlan", "dimensions", "memory_bytes", "plan_tiles"]

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from striate.errors import UsageError
-from striate.tiling.cutting import Piece, amount
+from striate.lettering import amount
+from striate.tiling.cutting import Piece
 from striate.tiling.fitting import Axis, fit_axes
 from striate.tiling.memory import peak_bytes
 

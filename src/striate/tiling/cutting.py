@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from striate.errors import UsageError
+from striate.lettering import amount
 from striate.tiling.fitting import Axis
 from striate.tiling.memory import peak_bytes
 from striate.tracing import trace
@@ -197,21 +198,6 @@ class Cutting:
             f"{amount(limit)} of memory are too little for the smallest tile of this network, "
             f"{'×'.join(map(str, smallest))} pixels; give {amount(self.bytes(smallest))}"
         )
-
-
-def amount(memory: int) -> str:
-    """Write an amount of memory, rounded up, so that it can be given back.
-
-    Example:
-        >>> amount(1_234_567_890), amount(12_345_678), amount(900)
-        ('1.24GB', '12.4MB', '900B')
-    """
-    for unit, size in (("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
-        if memory >= size:
-            digits = max(2 - int(math.log10(memory / size)), 0)
-            scale = 10**digits
-            return f"{math.ceil(memory * scale / size) / scale:g}{unit}"
-    return f"{memory}B"
 
 
 def _count(axis: Axis, lengths: Lengths) -> Lengths:
