@@ -57,7 +57,7 @@ def test_what_was_logged_of_validation_is_what_the_kept_network_does(run, cells)
     [
         {},
         {"elastic": 2, "elastic_points": 3, "rotation": 30, "grey": 0.1, "noise": 0.1, "rare": 0.5},
-        {"network": "unet", "tile": (44, 44), "border_weight": 10, "class_weights": "balanced"},
+        {"network": "unet", "tile": (60, 60), "border_weight": 10, "class_weights": "balanced"},
         {"loss": "cross-entropy+dice", "ema": 0.9, "normalization": "batch"},
     ],
 )  # fmt: skip
