@@ -242,10 +242,15 @@ class Recipe(BaseModel):
     )
     turns: bool = Field(False, description="Turn by right angles and mirror at random.")
     grey: float = Field(
-        0.0, ge=0, description="Random brightness and contrast, with this deviation [deviations]."
+        0.0,
+        ge=0,
+        description="With masks: random brightness and contrast, with this deviation [deviations "
+        "of the image's values].",
     )
     noise: float = Field(
-        0.0, ge=0, description="Random noise on every pixel, up to this deviation [deviations]."
+        0.0,
+        ge=0,
+        description="With masks: random noise on every pixel, up to this deviation [as grey].",
     )
     match_histograms: bool = Field(
         False, description="Give an image the histogram of another one at random, half of them."

@@ -165,7 +165,13 @@ def predict(
     ],
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", metavar="FILE", help="Write FILE.csv or FILE.json instead."),
+        typer.Option(
+            "-o",
+            "--out",
+            metavar="FILE",
+            help="Write FILE.csv or FILE.json instead. Masks: a file of labels, or a folder; by "
+            "default the folder labels.",
+        ),
     ] = None,
     top: Annotated[
         int, typer.Option("--top", min=1, metavar="N", help="Classes named for each image.")
