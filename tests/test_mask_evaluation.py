@@ -16,6 +16,7 @@ import striate
 from striate import datasets
 from striate.datasets import load_masks
 from striate.errors import DataError, UsageError
+from striate.mask_data import as_shown
 from striate.mask_evaluation import evaluate_masks
 from striate.mask_scoring import probabilities
 from striate.membrane_metrics import membrane_scores
@@ -137,7 +138,7 @@ def test_turned_views_go_under_their_own_name(run, cells, tested):
     form = pixel_form(run.network(), "unet_padded")
     wrong = 0
     for each in tested:
-        shares = probabilities(form, each.image, run.tile_spec, protocol="turns")
+        shares = probabilities(form, as_shown(each, run.tile_spec), "turns")
         wrong += int((shares.argmax(dim=0) != each.mask).sum())
     assert turned["pixel_error"] == pytest.approx(wrong / (6 * 40 * 52))
 

@@ -217,10 +217,13 @@ class Labeller:
         with open_volume(path) as source:
             _, notes = self._reader(source)
             size = source.shape[1:]
-            plan = plan_tiles(self.form, source.shape, memory=self.memory, blocks=blocks_of(size))
+            blocks = blocks_of(size)
+            if len(size) > len(self.spec.tile):  # a tile is of one slice, and so is a block
+                blocks = (1, *blocks_of(size[1:]))
+            plan = plan_tiles(self.form, source.shape, memory=self.memory, blocks=blocks)
 
             def create(folder: Path) -> str:
-                create_zarr(folder, size, np.dtype(np.uint8), False, source.geometry)
+                create_zarr(folder, size, np.dtype(np.uint8), False, source.geometry, blocks)
                 return str(folder / "0")
 
             open_read = partial(open_reader, path.absolute(), self.spec, self._own(source))

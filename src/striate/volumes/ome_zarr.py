@@ -128,7 +128,12 @@ def blocks_of(size: Sequence[int]) -> tuple[int, ...]:
 
 
 def create_zarr(
-    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], channels: bool, geometry: Geometry
+    path: Path,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    channels: bool,
+    geometry: Geometry,
+    blocks: Sequence[int] | None = None,
 ) -> Any:
     """Make an OME-Zarr whose blocks are still to be written; those that never are read as 0.
 
@@ -138,6 +143,7 @@ def create_zarr(
         dtype: Of the voxels.
         channels: Whether the first axis counts channels.
         geometry: As in ``write_zarr``.
+        blocks: In which it is stored, along each spatial axis; ``blocks_of`` by default.
 
     Returns:
         The array; blocks that are aligned with its ``chunks`` may be written at the same time.
@@ -166,7 +172,7 @@ def create_zarr(
         group.attrs["ome"] = {"version": "0.5", "multiscales": [picture]}
     else:
         group.attrs["multiscales"] = [{"version": "0.4", **picture}]
-    chunks = blocks_of(shape[channels:])
+    chunks = blocks or blocks_of(shape[channels:])
     separator = {"name": "default" if modern else "v2", "separator": "/"}
     return group.create_array(
         "0",
