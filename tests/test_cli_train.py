@@ -20,6 +20,7 @@ FIRST = {
     "validation": ("0.25", 0.25), "patience": ("3", 3), "loss": ("cross-entropy", "cross-entropy"),
     "label_smoothing": ("0.125", 0.125), "optimizer": ("sgd", "sgd"),
     "learning_rate": ("1e-3", 0.001), "momentum": ("0.75", 0.75), "nesterov": (None, True),
+    "clip": ("1.5", 1.5),
     "weight_decay": ("0.0625", 0.0625), "schedule": ("step", "step"), "warmup": ("0.5", 0.5),
     "milestones": ("1:0.5,2:0.1", {1: 0.5, 2: 0.1}), "ema": ("0.9", 0.9), "image_size": ("17", 17),
     "input_range": ("-0.5,1.5", (-0.5, 1.5)), "channels_last": (None, False),

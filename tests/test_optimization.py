@@ -104,6 +104,26 @@ def test_weights_without_a_gradient_still_decay_and_frozen_ones_stay():
     assert torch.equal(network[0].bias, frozen)
 
 
+@pytest.mark.parametrize("clip", [0.01, 0.5, 1e6])
+def test_a_long_gradient_is_shortened_as_pytorch_shortens_it(clip):
+    torch.manual_seed(0)
+    ours, theirs = small_network(), small_network()
+    theirs.load_state_dict(ours.state_dict())
+    fields = {"learning_rate": 0.1, "momentum": 0.9, "clip": clip}
+    optimizer = Optimizer(ours.parameters(), Recipe(network="lenet5", data="digits", **fields))
+    rival = torch.optim.SGD(theirs.parameters(), lr=0.1, momentum=0.9)
+    images = torch.randn(7, 5)
+    for _ in range(3):
+        ours(images).square().sum().backward()
+        theirs(images).square().sum().backward()
+        nn.utils.clip_grad_norm_(theirs.parameters(), clip)
+        optimizer.step(0.1)
+        rival.step()
+        rival.zero_grad()
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(mine, other, rtol=1e-4, atol=1e-6)
+
+
 def rates(recipe: Recipe, steps_per_epoch: int = 7) -> list[float]:
     return [
         learning_rate(recipe, step, steps_per_epoch)

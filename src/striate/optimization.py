@@ -22,7 +22,7 @@ class Optimizer:
 
     Args:
         parameters: The trainable parameters, in a fixed order.
-        recipe: ``optimizer``, ``momentum``, ``nesterov`` and ``weight_decay``.
+        recipe: ``optimizer``, ``momentum``, ``nesterov``, ``weight_decay`` and ``clip``.
 
     Source:
         SGD: B. T. Polyak, 1964, and Y. Nesterov, 1983, in the form of I. Sutskever et al.,
@@ -49,6 +49,9 @@ class Optimizer:
             torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
             for parameter in self.parameters
         ]
+        if self.recipe.clip:
+            length = torch.stack(torch._foreach_norm(gradients)).norm()
+            torch._foreach_mul_(gradients, (self.recipe.clip / (length + 1e-6)).clamp(max=1))
         if self.recipe.optimizer == "adamw":
             self._step_adamw(gradients, learning_rate)
         else:

@@ -144,6 +144,12 @@ class Recipe(BaseModel):
     momentum: float = Field(0.9, ge=0, lt=1, description="Of sgd.")
     nesterov: bool = Field(False, description="Nesterov's form of the momentum.")
     weight_decay: float = Field(0.0, ge=0, description="Added to the gradient; adamw: decoupled.")
+    clip: float = Field(
+        0.0,
+        ge=0,
+        description="Longest gradient of all weights together; a longer one is shortened to it; 0 "
+        "is off.",
+    )
     schedule: Literal["constant", "step", "cosine", "one-cycle", "plateau"] = Field(
         "one-cycle", description="Course of the learning rate over the run."
     )

@@ -25,8 +25,8 @@ PANELS = {
         *("turns", "grey", "noise", "match_histograms"),
     ),
     "Optimisation": (
-        *("optimizer", "learning_rate", "momentum", "nesterov", "weight_decay", "schedule"),
-        *("warmup", "milestones", "plateau_epochs", "plateau_factor", "ema"),
+        *("optimizer", "learning_rate", "momentum", "nesterov", "weight_decay", "clip"),
+        *("schedule", "warmup", "milestones", "plateau_epochs", "plateau_factor", "ema"),
     ),
     "Input": ("image_size", "input_range", "channels_last", "crop", "side_range"),
     "Evaluation": ("protocol", "scales", "view_average"),
