@@ -153,3 +153,11 @@ def test_a_task_made_again_from_its_run_is_the_same(run, cells):
     assert isinstance(task, Segmentation)
     assert task.fingerprint == load_mask_data(run.recipe, 2, cells).fingerprint
     assert task.num_examples == 80
+
+
+def test_a_run_begins_from_the_weights_of_another_of_its_width(run, cells, tmp_path):
+    recipe = RECIPE.replace(weights=str(run.path), epochs=1, learning_rate=1e-9)
+    again_run = train(recipe, tmp_path / "again", data_dir=cells)
+    assert again_run.progress()[0]["validation_dice"] == pytest.approx(
+        max(row["validation_dice"] for row in run.progress()), abs=0.005
+    )

@@ -10,7 +10,7 @@ from striate.models import with_defaults
 from striate.provenance import environment
 from striate.recipes import Recipe
 from striate.run_creation import check_free, clear_leftovers, create_run
-from striate.runs import Run
+from striate.runs import Run, network_options
 from striate.task_making import again, load_weights, prepare
 from striate.training_loop import SECONDS_BETWEEN_SAVES, TrainingLoop
 from striate.weights import open_weights
@@ -68,7 +68,8 @@ def train(
     given, recipe = recipe.model_fields_set, with_defaults(recipe)
     weights = None
     if recipe.weights is not None:
-        weights = open_weights(recipe.weights, recipe.network, data_dir=data_dir)
+        options = network_options(recipe)
+        weights = open_weights(recipe.weights, recipe.network, data_dir=data_dir, options=options)
         recipe = recipe.replace(weights=weights.given)
         if "input_range" not in given and weights.mean is not None:
             recipe = recipe.replace(input_range=None)
