@@ -162,12 +162,20 @@ def test_drawn_networks_in_strips_equal_the_whole_image(drawn, step, seed):
         answer = whole(network, image.clone())
     except RuntimeError:
         return  # the image is too small for the windows
+    if answer.numel() == 0:
+        return  # PyTorch lets a padded transposed convolution answer with nothing
     if (reason := can_strip(network, image.shape)) is not None:
         assert "written into under another name" in reason
         return
     strips = in_strips(network, image, step)
     assert strips.shape == answer.shape
-    assert float((strips - answer).abs().max()) <= 1e-5 * float(answer.abs().max()) + 1e-30
+    # A maximum over padding alone is minus infinity in both.
+    finite = answer.isfinite()
+    assert torch.equal(strips[~finite], answer[~finite])
+    largest = answer[finite].abs().max() if finite.any() else 0
+    torch.testing.assert_close(
+        strips[finite], answer[finite], rtol=0, atol=1e-5 * float(largest) + 1e-30
+    )
 
 
 def with_statistics(network: nn.Module) -> nn.Module:
