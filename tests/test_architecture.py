@@ -7,132 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from house_plan import FLOORS, MAY_USE_THE_DOOR, OPEN_TO_ALL, TESTED_BY
+
 ROOT = Path(__file__).parents[1]
 HOUSE = ROOT / "src" / "striate"
 SOURCES = sorted(HOUSE.rglob("*.py"))
 TESTS = sorted((ROOT / "tests").glob("*.py"))
 CHECKED = [*SOURCES, *TESTS, *sorted((ROOT / "benchmarks").glob("*.py"))]
 
-# From the ground up. A room may import from the floors below its own, and from nothing else.
-FLOORS = [
-    {
-        *("errors", "files", "geometry", "images", "intervals", "interruption", "lettering"),
-        "randomness",
-    },
-    {
-        *("layers", "recipes", "preparation", "figures", "losses", "outlining"),
-        *("metrics", "devices", "display", "fully_convolutional", "normalization"),
-        *("rejection", "mirroring", "modes", "intensities", "volumes"),
-        *("fetching", "weights_files", "published_weights"),
-        *("segmentation_losses", "tile_input"),
-    },
-    {
-        *("models", "datasets", "augmentation", "deformation", "windows", "tracing"),
-        *("segmentation_metrics", "membrane_metrics"),
-    },
-    {
-        *("batches", "describing", "drawing", "plotting", "pictures", "mistakes", "model_card"),
-        "mask_pictures",
-        *("scoring", "tiling", "strips", "dense_form"),
-        "weights_fitting",
-    },
-    {
-        *("runs", "optimization", "protocols", "provenance", "patches", "tasks", "weights"),
-        *("mask_data", "tiled_prediction"),
-    },
-    {
-        *("run_creation", "training_loop", "prediction", "studies"),
-        *("mask_scoring", "segmentation", "tile_journal", "cluster", "ensembles"),
-    },
-    {"mask_evaluation", "mask_prediction", "task_making"},
-    {"training", "evaluation"},
-    {"cli"},
-]
-# Every room may refuse, also those on the ground; errors itself imports nothing.
-OPEN_TO_ALL = {"errors"}
-# The version and the public names are read by the two rooms that tell them to people.
-MAY_USE_THE_DOOR = {"cli", "provenance"}
-
-# Source files whose tests do not carry their name.
-TESTED_BY = {
-    "__init__": ["test_door"],
-    "__main__": ["test_cli"],
-    "cli/__init__": ["test_cli"],
-    "cli/draw": ["test_cli_draw"],
-    "cli/lists": ["test_cli"],
-    "cli/networks": ["test_cli_describe"],
-    "cli/options": ["test_cli"],
-    "cli/train": ["test_cli_train"],
-    "cli/results": ["test_cli_results"],
-    "cli/study": ["test_cli_study"],
-    "datasets/__init__": ["test_datasets"],
-    "dense_form/__init__": ["test_dense_form"],
-    "dense_form/following": ["test_dense_form", "test_dense_refusals"],
-    "dense_form/fragments": ["test_dense_fragments"],
-    "dense_form/over_rows": ["test_dense_form", "test_dense_refusals"],
-    "dense_form/place_rules": ["test_dense_form", "test_dense_refusals"],
-    "dense_form/programs": ["test_dense_fragments"],
-    "dense_form/twins": ["test_dense_form"],
-    "dense_form/window_rules": ["test_dense_form", "test_dense_refusals"],
-    "datasets/mask_catalogue": ["test_mask_sets"],
-    "drawing/__init__": ["test_drawing"],
-    "drawing/blocks": ["test_drawing_blocks"],
-    "drawing/folding": ["test_drawing_folding"],
-    "drawing/graph": ["test_drawing_graph"],
-    "drawing/layout": ["test_drawing_layout"],
-    "drawing/steps": ["test_drawing_steps"],
-    "drawing/svg": ["test_drawing_svg"],
-    "drawing/ushape": ["test_drawing_ushape"],
-    "drawing/volumes": ["test_drawing_blocks"],
-    "drawing/wording": ["test_drawing_wording"],
-    "images/__init__": ["test_images"],
-    "models/__init__": ["test_models"],
-    "models/canon": ["test_models"],
-    "strips/__init__": ["test_strips"],
-    "strips/computing": ["test_strips"],
-    "strips/fusing": ["test_strips_recording"],
-    "strips/making": ["test_strips_recording"],
-    "strips/maps": ["test_strips_scheduling"],
-    "strips/recording": ["test_strips_recording"],
-    "strips/running": ["test_strips"],
-    "strips/scheduling": ["test_strips_scheduling"],
-    "studies/__init__": ["test_cli_study"],
-    "tiling/__init__": ["test_tiling"],
-    "tiling/blending": ["test_tiling_blending"],
-    "tiling/checking": ["test_tiling_checking"],
-    "tiling/cutting": ["test_tiling_cutting"],
-    "tiling/fitting": ["test_tiling_fitting"],
-    "tiling/memory": ["test_tiling_memory"],
-    "tiling/seams": ["test_tiling_seams"],
-    "tracing/__init__": ["test_tracing"],
-    "tracing/keeping": ["test_tracing_readings"],
-    "tracing/knowledge": ["test_tracing_recorder"],
-    "tracing/layers": ["test_tracing_layers"],
-    "tracing/pointwise": ["test_tracing_pointwise"],
-    "tracing/readings": ["test_tracing_readings"],
-    "tracing/recorder": ["test_tracing_recorder"],
-    "tracing/resizing": ["test_tracing_windows"],
-    "tracing/shapes": ["test_tracing_shapes"],
-    "tracing/sizes": ["test_tracing_sizes"],
-    "tracing/tensors": ["test_tracing_tensors"],
-    "tracing/values": ["test_tracing_values"],
-    "tracing/windows": ["test_tracing_windows"],
-    "volumes/__init__": ["test_volumes"],
-    "volumes/arrays": ["test_volumes_arrays"],
-    "volumes/dicom": ["test_volumes_dicom"],
-    "volumes/itk": ["test_volumes_itk"],
-    "volumes/itk_writing": ["test_volumes_itk"],
-    "volumes/nifti": ["test_volumes_nifti"],
-    "volumes/nrrd": ["test_volumes_itk"],
-    "volumes/ome_zarr": ["test_volumes_zarr"],
-    "volumes/pictures": ["test_volumes"],
-    "volumes/sources": ["test_volumes_sources"],
-    "volumes/tiff": ["test_volumes_tiff"],
-    "volumes/tiff_pages": ["test_volumes_tiff"],
-    "volumes/tiff_writing": ["test_volumes_tiff"],
-    "evaluation": ["test_evaluation", "test_ensembles"],
-    "weights": ["test_weights", "test_weights_in_training"],
-}
 # Tests of more than one file.
 OF_THE_WHOLE = {
     *("test_architecture", "test_crashes", "test_deck", "test_docs", "test_packaging"),

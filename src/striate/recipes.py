@@ -1,55 +1,14 @@
 """The recipe: every choice of a run as one frozen value, readable and writable as YAML."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from striate import recipe_values
 from striate.errors import UsageError, did_you_mean
-
-_UNITS = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
-
-
-def _seconds(value: object) -> object:
-    """Read "90", "90s", "10min" and "1.5h" as seconds."""
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([a-z]*)\s*", value)
-    if match is None:
-        raise ValueError("write a time as 90s, 10min or 1.5h")
-    number, unit = match[1], match[2] or "s"
-    if unit not in _UNITS:
-        raise ValueError(f"unit {unit!r} is not one of s, min, h")
-    return float(number) * _UNITS[unit]
-
-
-def _milestones(value: object) -> object:
-    """Read "2:0.4,5:0.2" as {2: 0.4, 5: 0.2}."""
-    if not isinstance(value, str):
-        return value
-    pairs = [pair.split(":") for pair in value.replace(" ", "").split(",") if pair]
-    if any(len(pair) != 2 for pair in pairs):
-        raise ValueError("write EPOCH:SHARE,EPOCH:SHARE, for example 2:0.4,5:0.2")
-    return dict(pairs)
-
-
-def _pair(value: object) -> object:
-    """Read "-0.1,1.175" as two numbers."""
-    if not isinstance(value, str):
-        return value
-    numbers = value.replace(" ", "").split(",")
-    if len(numbers) != 2:
-        raise ValueError("write two numbers with a comma between, for example -0.1,1.175")
-    return numbers
-
-
-def _numbers(value: object) -> object:
-    """Read "224,256" as numbers."""
-    if not isinstance(value, str):
-        return value
-    return [number for number in value.replace(" ", "").split(",") if number]
+from striate.recipe_values import Dumper, read_yaml
 
 
 class Recipe(BaseModel):
@@ -93,7 +52,7 @@ class Recipe(BaseModel):
         None, description="After each convolution of a padded U-Net."
     )
     epochs: int = Field(20, ge=1, description="Passes over the training set.")
-    time: Annotated[float | None, BeforeValidator(_seconds)] = Field(
+    time: Annotated[float | None, BeforeValidator(recipe_values.seconds)] = Field(
         None,
         gt=0,
         description="Stop after this long, for example 90s, 10min or 1.5h, at the end of the step; "
@@ -154,7 +113,7 @@ class Recipe(BaseModel):
         "one-cycle", description="Course of the learning rate over the run."
     )
     warmup: float = Field(0.0, ge=0, description="Epochs of linear rise before the schedule.")
-    milestones: Annotated[dict[int, float], BeforeValidator(_milestones)] = Field(
+    milestones: Annotated[dict[int, float], BeforeValidator(recipe_values.milestones)] = Field(
         {}, description="For step: from which epoch on which share of the rate, as 2:0.4,5:0.2."
     )
     plateau_epochs: int = Field(5, ge=1, description="For plateau: epochs without improvement.")
@@ -171,13 +130,13 @@ class Recipe(BaseModel):
         "network's input; if larger than that, it is their shorter side, and the network reads "
         "a window. By default their own, if that fits.",
     )
-    input_range: Annotated[tuple[float, float] | None, BeforeValidator(_pair)] = Field(
+    input_range: Annotated[tuple[float, float] | None, BeforeValidator(recipe_values.pair)] = Field(
         None,
         description="What black and white become, as -0.1,1.175; by default each channel is "
         "standardised by the training set.",
     )
     channels_last: bool = Field(True, description="Memory format of the maps.")
-    tile: Annotated[tuple[int, ...] | None, BeforeValidator(_numbers)] = Field(
+    tile: Annotated[tuple[int, ...] | None, BeforeValidator(recipe_values.numbers)] = Field(
         None,
         description="With masks: what the network is shown of an image at once in training, as "
         "252,252 or 32,64,64 [pixels].",
@@ -200,7 +159,7 @@ class Recipe(BaseModel):
         description="Window of the network's input taken from a larger training image: its "
         "middle, a random place, or GoogLeNet's 8 to 100 % of the area at aspect 3/4 to 4/3.",
     )
-    side_range: Annotated[tuple[int, int] | None, BeforeValidator(_pair)] = Field(
+    side_range: Annotated[tuple[int, int] | None, BeforeValidator(recipe_values.pair)] = Field(
         None,
         description="For crop random: the shorter side is resized at random between these two "
         "before the window is taken, as 256,512 [pixels]; by default image_size, which is "
@@ -213,7 +172,7 @@ class Recipe(BaseModel):
         description="Views of an image whose answers are averaged at test time; turns, by right "
         "angles and mirrored, is for masks.",
     )
-    scales: Annotated[tuple[int, ...], BeforeValidator(_numbers)] = Field(
+    scales: Annotated[tuple[int, ...], BeforeValidator(recipe_values.numbers)] = Field(
         (),
         description="For protocols multi-scale and 150-crop: shorter sides, as 224,256,288 "
         "[pixels]; by default VGG's rule, from image_size or side_range.",
@@ -313,7 +272,7 @@ class Recipe(BaseModel):
     def to_yaml(self) -> str:
         """Write the fields that were given; a run's recipe has every field."""
         fields = self.model_dump(mode="json", exclude_unset=True)
-        return yaml.dump(fields, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+        return yaml.dump(fields, Dumper=Dumper, sort_keys=False, allow_unicode=True)
 
     @staticmethod
     def from_yaml(text: str) -> "Recipe":
@@ -339,46 +298,3 @@ def recipe_fields(path: Path) -> dict[str, Any]:
         return read_yaml(text)
     except UsageError as error:
         raise UsageError(f"recipe file {path}: {error}") from error
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2's plain values: 1e-4 is a number; no, on and 12:30 are text; 010 is ten."""
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes the text that a reader of YAML 1.1 or of 1.2 would take for something else."""
-
-
-_Loader.yaml_implicit_resolvers = {}
-for _tag, _pattern in {
-    "null": r"~|null|Null|NULL|",
-    "bool": r"true|True|TRUE|false|False|FALSE",
-    "int": r"[-+]?[0-9]+",
-    "float": r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan",
-}.items():
-    for _class in (_Loader, _Dumper):
-        _class.add_implicit_resolver(
-            f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), None
-        )
-_Loader.add_constructor("tag:yaml.org,2002:int", lambda _, node: int(node.value))
-
-
-def read_yaml(text: str) -> dict[str, Any]:
-    """Read a YAML mapping by the rules of YAML 1.2.
-
-    Raises:
-        UsageError: Not YAML, or not a mapping.
-
-    Example:
-        >>> read_yaml("learning_rate: 1e-4\\nnetwork: no\\nseed: 010")
-        {'learning_rate': 0.0001, 'network': 'no', 'seed': 10}
-    """
-    try:
-        values = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise UsageError(f"not YAML: {' '.join(str(error).split())}") from error
-    if values is None:
-        raise UsageError("there are no 'name: value' lines in it")
-    if not isinstance(values, dict):
-        raise UsageError(f"a recipe is 'name: value' lines, not {type(values).__name__}")
-    return values

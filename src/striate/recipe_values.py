@@ -1,0 +1,93 @@
+"""Text to the values of a recipe: times, pairs and lists as people type them, and YAML 1.2."""
+
+import re
+from typing import Any
+
+import yaml
+
+from striate.errors import UsageError
+
+_UNITS = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
+
+
+def seconds(value: object) -> object:
+    """Read "90", "90s", "10min" and "1.5h" as seconds."""
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([a-z]*)\s*", value)
+    if match is None:
+        raise ValueError("write a time as 90s, 10min or 1.5h")
+    number, unit = match[1], match[2] or "s"
+    if unit not in _UNITS:
+        raise ValueError(f"unit {unit!r} is not one of s, min, h")
+    return float(number) * _UNITS[unit]
+
+
+def milestones(value: object) -> object:
+    """Read "2:0.4,5:0.2" as {2: 0.4, 5: 0.2}."""
+    if not isinstance(value, str):
+        return value
+    pairs = [pair.split(":") for pair in value.replace(" ", "").split(",") if pair]
+    if any(len(pair) != 2 for pair in pairs):
+        raise ValueError("write EPOCH:SHARE,EPOCH:SHARE, for example 2:0.4,5:0.2")
+    return dict(pairs)
+
+
+def pair(value: object) -> object:
+    """Read "-0.1,1.175" as two numbers."""
+    if not isinstance(value, str):
+        return value
+    numbers = value.replace(" ", "").split(",")
+    if len(numbers) != 2:
+        raise ValueError("write two numbers with a comma between, for example -0.1,1.175")
+    return numbers
+
+
+def numbers(value: object) -> object:
+    """Read "224,256" as numbers."""
+    if not isinstance(value, str):
+        return value
+    return [number for number in value.replace(" ", "").split(",") if number]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's plain values: 1e-4 is a number; no, on and 12:30 are text; 010 is ten."""
+
+
+class Dumper(yaml.SafeDumper):
+    """Quotes the text that a reader of YAML 1.1 or of 1.2 would take for something else."""
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _pattern in {
+    "null": r"~|null|Null|NULL|",
+    "bool": r"true|True|TRUE|false|False|FALSE",
+    "int": r"[-+]?[0-9]+",
+    "float": r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan",
+}.items():
+    for _class in (_Loader, Dumper):
+        _class.add_implicit_resolver(
+            f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), None
+        )
+_Loader.add_constructor("tag:yaml.org,2002:int", lambda _, node: int(node.value))
+
+
+def read_yaml(text: str) -> dict[str, Any]:
+    """Read a YAML mapping by the rules of YAML 1.2.
+
+    Raises:
+        UsageError: Not YAML, or not a mapping.
+
+    Example:
+        >>> read_yaml("learning_rate: 1e-4\\nnetwork: no\\nseed: 010")
+        {'learning_rate': 0.0001, 'network': 'no', 'seed': 10}
+    """
+    try:
+        values = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise UsageError(f"not YAML: {' '.join(str(error).split())}") from error
+    if values is None:
+        raise UsageError("there are no 'name: value' lines in it")
+    if not isinstance(values, dict):
+        raise UsageError(f"a recipe is 'name: value' lines, not {type(values).__name__}")
+    return values
