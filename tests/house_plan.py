@@ -62,6 +62,7 @@ TESTED_BY = {
     "dense_form/programs": ["test_dense_fragments"],
     "dense_form/twins": ["test_dense_form"],
     "dense_form/window_rules": ["test_dense_form", "test_dense_refusals"],
+    "datasets/listing": ["test_image_layouts"],
     "datasets/mask_catalogue": ["test_mask_sets"],
     "drawing/__init__": ["test_drawing"],
     "drawing/blocks": ["test_drawing_blocks"],

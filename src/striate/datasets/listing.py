@@ -1,0 +1,63 @@
+"""Images that lie in files or archives, listed before any of them is opened."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Place(NamedTuple):
+    """Where the bytes of one image are: a file, or a stretch of an archive.
+
+    Attributes:
+        path: Of the file or archive, absolute.
+        name: What a person is told: below the set's folder; of an archive's member
+            ``shard.tar/member``. Unique in its set.
+        offset: Where the bytes begin in the file.
+        size: How many they are; the rest of the file where None.
+    """
+
+    path: str
+    name: str
+    offset: int = 0
+    size: int | None = None
+
+    def read(self) -> bytes:
+        """Read the bytes.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+        with Path(self.path).open("rb") as file:
+            file.seek(self.offset)
+            return file.read() if self.size is None else file.read(self.size)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A set of images in files, with a class each.
+
+    Attributes:
+        name: The set's name, or that of its folder.
+        classes: Names of the classes, in the order of the class indices.
+        places: Where the images are, in a fixed order.
+        targets: ``(N,)``, int64 class indices, one for each place.
+        parts: For each part that the set has, of train, validation and test, the indices into
+            ``places`` of its images, ascending, int64; every image is in one part.
+        source: Where the set was found.
+        layout: How it lies there, in words for the user.
+        groups: For each place what must stay in one part with its like: a patient, a video, a
+            plate. None where the set does not say.
+        notes: What was left out or assumed, in words for the user.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    places: tuple[Place, ...]
+    targets: Tensor
+    parts: dict[str, Tensor]
+    source: str
+    layout: str
+    groups: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
