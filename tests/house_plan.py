@@ -75,6 +75,8 @@ TESTED_BY = {
     "drawing/volumes": ["test_drawing_blocks"],
     "drawing/wording": ["test_drawing_wording"],
     "images/__init__": ["test_images"],
+    "images/pillow": ["test_decoding"],
+    "images/tiff": ["test_decoding"],
     "models/__init__": ["test_models"],
     "models/canon": ["test_models"],
     "strips/__init__": ["test_strips"],
