@@ -276,12 +276,11 @@ def training_batches(
         epoch: Counted from 0.
         first_step: Steps of this epoch that are already done and are left out.
     """
-    places = order(recipe.seed, epoch, len(part.targets))
-    steps = steps_per_epoch(len(places), recipe.batch_size)
-    ends = [recipe.batch_size * step for step in range(1, steps)]
-    for indices in torch.tensor_split(places, ends)[first_step:]:
+    shown = shown_images(recipe, epoch, part.targets.cpu()).to(part.images.device)
+    for indices in steps_of(recipe, epoch, len(part.targets))[first_step:]:
         indices = indices.to(part.images.device)
-        stored = mirror(part.images.index_select(0, indices), recipe, epoch, indices)
+        chosen = shown[indices]
+        stored = mirror(part.images.index_select(0, chosen), recipe, epoch, indices)
         if recipe.crop != "center" or warps(recipe):
             windows = take_windows(stored, value_range, spec, recipe, epoch, indices)
             images = normalize(warp(windows, recipe, epoch, indices), spec)
@@ -289,7 +288,48 @@ def training_batches(
             images = prepare(stored, value_range, spec)
         images = shift_colors(images, spec, recipe, epoch, indices)
         images = shift_pixels(images, recipe, epoch, indices, outside_color(spec))
-        yield Batch(indices, images, part.targets[indices])
+        yield Batch(indices, images, part.targets[chosen])
+
+
+def steps_of(recipe: Recipe, epoch: int, num_images: int) -> tuple[Tensor, ...]:
+    """Give the places in the training set of the examples of each step of an epoch."""
+    places = order(recipe.seed, epoch, num_images)
+    steps = steps_per_epoch(num_images, recipe.batch_size)
+    return torch.tensor_split(places, [recipe.batch_size * step for step in range(1, steps)])
+
+
+def shown_images(recipe: Recipe, epoch: int, targets: Tensor) -> Tensor:
+    """Say which image each example of an epoch shows.
+
+    Args:
+        recipe: ``sampling`` and ``seed``.
+        epoch: Counted from 0.
+        targets: ``(N,)``, the training images' classes.
+
+    Returns:
+        ``(N,)``, places in the training set. All of them in turn; or, balanced, as many of each
+        class that has images, to within one: each epoch other ones of a class with many, those of
+        a class with few equally often, to within one.
+
+    Example:
+        >>> recipe = Recipe(network="lenet5", data="digits", sampling="balanced")
+        >>> targets = torch.tensor([0, 0, 0, 0, 0, 1])
+        >>> shown = shown_images(recipe, 0, targets)
+        >>> targets[shown].tolist(), len(set(shown.tolist()))
+        ([0, 1, 0, 1, 0, 1], 4)
+    """
+    everything = torch.arange(len(targets))
+    if recipe.sampling == "all":
+        return everything
+    keys = hashes(recipe.seed, epoch, everything, "balance", 1)[:, 0]
+    shown = torch.empty_like(everything)
+    classes = torch.unique(targets).tolist()
+    for number, target in enumerate(classes):
+        members = (targets == target).nonzero()[:, 0]
+        members = members[keys[members].argsort(stable=True)]
+        places = shown[number :: len(classes)]
+        places.copy_(members[torch.arange(len(places)) % len(members)])
+    return shown
 
 
 def sized(recipe: Recipe, given: Collection[str], num_images: int) -> Recipe:

@@ -4,6 +4,7 @@ Which process makes a batch, and when, changes nothing in it.
 """
 
 import pickle
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -11,8 +12,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from striate.errors import RunError
-from striate.file_windows import middle_windows, training_windows
 from striate.image_store import ImageStore
+from striate.image_store.cutting import middle_windows, training_windows
 from striate.image_store.filling import end_with_parent
 from striate.preparation import InputSpec
 from striate.recipes import Recipe
@@ -63,16 +64,7 @@ class WindowLoader:
             return
         self._queue.requests = requests
         if self._loader is None:
-            self._loader = DataLoader(
-                self.maker,  # type: ignore[arg-type]
-                batch_sampler=self._queue,  # type: ignore[arg-type]
-                num_workers=self.workers,
-                collate_fn=_unchanged,
-                worker_init_fn=_begin_worker,
-                prefetch_factor=AHEAD,
-                persistent_workers=True,
-                multiprocessing_context="fork",
-            )
+            self._loader = self._begin()
         try:
             for answer in self._loader:
                 if isinstance(answer, bytes):
@@ -86,6 +78,20 @@ class WindowLoader:
                 "a process that makes batches was killed, perhaps for want of memory; go on with "
                 "--resume and fewer --workers"
             ) from error
+
+    def _begin(self) -> "DataLoader[Any]":
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*worker processes in total")
+            return DataLoader(
+                self.maker,  # type: ignore[arg-type]
+                batch_sampler=self._queue,  # type: ignore[arg-type]
+                num_workers=self.workers,
+                collate_fn=_unchanged,
+                worker_init_fn=_begin_worker,
+                prefetch_factor=AHEAD,
+                persistent_workers=True,
+                multiprocessing_context="fork",
+            )
 
 
 class _Queue:

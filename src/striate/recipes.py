@@ -66,6 +66,14 @@ class Recipe(BaseModel):
         description="Share of the training images held out for choices, where the set has no "
         "validation part; 0 chooses nothing and keeps the last weights.",
     )
+    skip_bad: bool = Field(
+        False, description="Leave out images that cannot be read, and name them in the run."
+    )
+    sampling: Literal["all", "balanced"] = Field(
+        "all",
+        description="What an epoch shows: all images once; or balanced: as many examples, as "
+        "many of each class, images of rare classes several times.",
+    )
     patience: int | None = Field(
         None, ge=1, description="Stop after this many epochs without a better validation error."
     )

@@ -90,7 +90,7 @@ class Classification:
         self.num_examples = self.num_training = data.num_training
         self.num_validation = data.num_validation
         self.steps_per_epoch = steps_per_epoch(self.num_examples, recipe.batch_size)
-        self._loss = _loss(recipe)
+        self._loss = loss_for(recipe)
 
     def to(self, device: torch.device) -> None:
         """Move the images and labels."""
@@ -131,7 +131,8 @@ class Classification:
         return Measures(self._loss(logits, part.targets).item(), wrong / len(part.targets))
 
 
-def _loss(recipe: Recipe) -> Loss:
+def loss_for(recipe: Recipe) -> Loss:
+    """Give the loss that a recipe names, a mean over images."""
     if recipe.loss == "map":
         return MaximumAPosteriori(recipe.rubbish)
     if recipe.loss == "squared-error":

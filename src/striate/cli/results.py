@@ -249,8 +249,9 @@ def predict(
     from striate.display import image_bar
     from striate.files import write_file
     from striate.images import image_files
-    from striate.prediction import Reader, as_csv, as_table, predict_files
-    from striate.prediction import as_json as to_json
+    from striate.prediction import Reader, predict_files
+    from striate.prediction_tables import as_csv, as_table
+    from striate.prediction_tables import as_json as to_json
 
     files = image_files(paths)
     chosen = choose_device(device)

@@ -1,11 +1,11 @@
-"""The form in which images from files are kept: reduced to the size that a recipe reads, never enlarged.
+"""The form in which images from files are kept: reduced to what a recipe reads, never enlarged.
 
 Bytes are reduced by PyTorch's fixed-point form of the same triangle weights as
 ``preparation.resize``, 20 times as fast and at most one level of 255 away from it; all other
 values by ``preparation.resize`` itself. Training, evaluation and prediction of files share it.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -42,6 +42,11 @@ class Form(NamedTuple):
         return height, width
 
     @property
+    def least(self) -> tuple[int, int] | None:
+        """Say what size of a photograph is enough to reduce it from."""
+        return None if self.side is None else (self.side, self.side)
+
+    @property
     def name(self) -> str:
         """Name the form in a path.
 
@@ -58,11 +63,13 @@ class Kept(NamedTuple):
     Attributes:
         pixels: ``(H, W, C)``, uint8, uint16 or float32, without opacity.
         full_scale: The value that means white.
+        own_size: Height and width before it was reduced [pixels].
         notes: What was done to it, in words for the user.
     """
 
     pixels: np.ndarray
     full_scale: float
+    own_size: tuple[int, int]
     notes: tuple[str, ...]
 
 
@@ -77,11 +84,22 @@ def keep(image: DecodedImage, form: Form) -> Kept:
         Of the type that the file stores, rounded to the nearest where values are mixed.
     """
     pixels, notes = without_alpha(image)
-    if image.pixels.dtype.kind == "u" and pixels.dtype.kind == "f":
-        pixels = pixels.round().astype(image.pixels.dtype)
-    return Kept(
-        resized(pixels, form.reduced(pixels.shape[:2])), image.full_scale, (*image.notes, *notes)
-    )
+    own = image.reduced_from or (pixels.shape[0], pixels.shape[1])
+    small = reduce(pixels, image.pixels.dtype, form.reduced(own))
+    return Kept(small, image.full_scale, own, (*image.notes, *notes))
+
+
+def reduce(pixels: np.ndarray, dtype: np.dtype[Any], size: tuple[int, int]) -> np.ndarray:
+    """Bring pixels to the type that their file stores, rounded, and to a size.
+
+    Args:
+        pixels: ``(H, W, C)``, perhaps float32 because values were mixed.
+        dtype: Of the file.
+        size: The new height and width [pixels].
+    """
+    if dtype.kind == "u" and pixels.dtype.kind == "f":
+        pixels = pixels.round().astype(dtype)
+    return resized(pixels, size)
 
 
 def resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
