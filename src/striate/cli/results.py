@@ -293,7 +293,7 @@ def _label(run: "striate.Run", paths: list[Path], options: MaskOptions, *, as_js
     """Label the pixels of files, one after the other; what fails is told at the end."""
     from striate.devices import choose_device
     from striate.devices import threads as computing_with
-    from striate.display import tile_bar
+    from striate.display import count_bar
     from striate.mask_prediction import Labeller, mask_files, outputs_for
 
     files = mask_files(paths)
@@ -312,7 +312,7 @@ def _label(run: "striate.Run", paths: list[Path], options: MaskOptions, *, as_js
         for path, out in zip(files, outs, strict=True):
             try:
                 print(f"{path}: {labeller.plan(path)}", file=sys.stderr)
-                with tile_bar(path.name) as progress:
+                with count_bar(path.name, "tiles") as progress:
                     if options.cluster is None:
                         done.append(labeller.label(path, out, progress))
                     else:
