@@ -38,7 +38,7 @@ def test_a_killed_worker_is_said_and_what_was_read_is_kept(tmp_path, monkeypatch
 
     monkeypatch.setattr(filling, "read_place", fatal)
     monkeypatch.setattr(filling, "SECONDS_BETWEEN_COMMITS", 0.0)
-    with pytest.raises(RunError, match="decodes images was killed.*fewer --workers"):
+    with pytest.raises(RunError, match=r"decodes images was killed.*fewer --workers"):
         open_store(listed(photos), Form(side=32), cache=tmp_path / "cache", workers=2)
     monkeypatch.undo()
     store, _ = open_store(listed(photos), Form(side=32), cache=tmp_path / "cache", workers=2)
@@ -49,10 +49,6 @@ def test_progress_counts_to_the_end(tmp_path, monkeypatch):
     photos = photographs(tmp_path / "photos", 5)
     monkeypatch.setattr(filling, "SECONDS_BETWEEN_COMMITS", 0.0)
     told = []
-    open_store(
-        listed(photos),
-        Form(side=9),
-        cache=None,
-        progress=lambda done, all_: told.append((done, all_)),
-    )
+    count = lambda done, whole: told.append((done, whole))  # noqa: E731
+    open_store(listed(photos), Form(side=9), cache=None, progress=count)
     assert told == [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5), (5, 5)]

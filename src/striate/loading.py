@@ -63,10 +63,8 @@ class WindowLoader:
             yield from map(self.maker.make, requests)
             return
         self._queue.requests = requests
-        if self._loader is None:
-            self._loader = self._begin()
         try:
-            for answer in self._loader:
+            for answer in self._begin():
                 if isinstance(answer, bytes):
                     raise pickle.loads(answer)  # made by _Maker, in a process of ours
                 yield answer
@@ -79,10 +77,9 @@ class WindowLoader:
                 "--resume and fewer --workers"
             ) from error
 
-    def _begin(self) -> "DataLoader[Any]":
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*worker processes in total")
-            return DataLoader(
+    def _begin(self) -> Iterator[Any]:
+        if self._loader is None:
+            self._loader = DataLoader(
                 self.maker,  # type: ignore[arg-type]
                 batch_sampler=self._queue,  # type: ignore[arg-type]
                 num_workers=self.workers,
@@ -92,6 +89,9 @@ class WindowLoader:
                 persistent_workers=True,
                 multiprocessing_context="fork",
             )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*worker processes in total")
+            return iter(self._loader)
 
 
 class _Queue:
