@@ -78,19 +78,22 @@ class WindowLoader:
             ) from error
 
     def _begin(self) -> Iterator[Any]:
-        if self._loader is None:
-            self._loader = DataLoader(
-                self.maker,  # type: ignore[arg-type]
-                batch_sampler=self._queue,  # type: ignore[arg-type]
-                num_workers=self.workers,
-                collate_fn=_unchanged,
-                worker_init_fn=_begin_worker,
-                prefetch_factor=AHEAD,
-                persistent_workers=True,
-                multiprocessing_context="fork",
-            )
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*worker processes in total")
+            self._loader = (
+                self._loader
+                if self._loader is not None
+                else DataLoader(
+                    self.maker,  # type: ignore[arg-type]
+                    batch_sampler=self._queue,  # type: ignore[arg-type]
+                    num_workers=self.workers,
+                    collate_fn=_unchanged,
+                    worker_init_fn=_begin_worker,
+                    prefetch_factor=AHEAD,
+                    persistent_workers=True,
+                    multiprocessing_context="fork",
+                )
+            )
             return iter(self._loader)
 
 
