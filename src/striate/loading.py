@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from striate.devices import memory_kept
 from striate.errors import RunError
 from striate.image_store import ImageStore
 from striate.image_store.cutting import middle_windows, training_windows
@@ -134,3 +135,4 @@ def _unchanged(made: Any) -> Any:
 
 def _begin_worker(number: int) -> None:
     end_with_parent()
+    memory_kept().__enter__()

@@ -131,11 +131,12 @@ def _stack(
     for place, window in enumerate(windows):
         if stacked is None:
             kind = np.uint8 if store.holds_bytes else np.float32
-            stacked = np.empty((len(images), *window.shape[:2], spec.channels), kind)
+            stacked = np.empty((len(images), spec.channels, *window.shape[:2]), kind)
+        planes = window.transpose(2, 0, 1)
         if store.holds_bytes:
-            stacked[place] = window
+            stacked[place] = planes
         else:
-            np.divide(window, scales[place], out=stacked[place], dtype=np.float32)
+            np.divide(planes, scales[place], out=stacked[place], dtype=np.float32)
     if stacked is None:
         raise ValueError("no images are asked for")
-    return torch.from_numpy(stacked).permute(0, 3, 1, 2)
+    return torch.from_numpy(stacked)

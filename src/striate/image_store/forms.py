@@ -15,6 +15,9 @@ from striate.images import DecodedImage, without_alpha
 from striate.preparation import resize, size_with_side
 
 
+MOST_IN_FIXED_POINT = 4  # channels; of more, PyTorch 2.13 garbles images of a single column
+
+
 class Form(NamedTuple):
     """To what images are reduced; just one of the two is given.
 
@@ -86,7 +89,7 @@ def keep(image: DecodedImage, form: Form) -> Kept:
     pixels, notes = without_alpha(image)
     own = image.reduced_from or (pixels.shape[0], pixels.shape[1])
     small = reduce(pixels, image.pixels.dtype, form.reduced(own))
-    return Kept(small, image.full_scale, own, (*image.notes, *notes))
+    return Kept(np.ascontiguousarray(small), image.full_scale, own, (*image.notes, *notes))
 
 
 def reduce(pixels: np.ndarray, dtype: np.dtype[Any], size: tuple[int, int]) -> np.ndarray:
@@ -110,7 +113,8 @@ def resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         size: The new height and width [pixels].
 
     Returns:
-        ``(*size, C)``, of the same type; the very same array if the size is right.
+        ``(*size, C)``, of the same type, planes one after the other in memory; the very same
+        array if the size is right.
 
     Example:
         >>> ramp = np.array([[[0], [100], [200], [250]]], np.uint8)
@@ -119,12 +123,12 @@ def resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """
     if pixels.shape[:2] == tuple(size):
         return pixels
-    if pixels.dtype == np.uint8:
+    if pixels.dtype == np.uint8 and pixels.shape[2] <= MOST_IN_FIXED_POINT:
         planes = torch.from_numpy(pixels).permute(2, 0, 1)[None]
         small = F.interpolate(planes, size=size, mode="bilinear", antialias=True)
-        return np.ascontiguousarray(small[0].permute(1, 2, 0).numpy())
+        return small[0].permute(1, 2, 0).numpy()
     planes = torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1)[None]
     values = resize(planes, size)[0].permute(1, 2, 0).numpy()
     if pixels.dtype.kind == "u":
         values = values.round()
-    return np.ascontiguousarray(values.astype(pixels.dtype))
+    return values.astype(pixels.dtype)
