@@ -8,26 +8,39 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from striate import datasets
+from striate import augmentation, datasets
 from striate.augmentation import (
+    augment,
+    change_values,
     color_axes,
     mirror,
-    outside_color,
-    shift_colors,
-    shift_pixels,
-    warp,
+    mix,
+    partners,
+    turn,
     warps,
 )
 from striate.datasets.sets import Part
 from striate.errors import DataError
 from striate.figures import figure_extent
-from striate.preparation import InputSpec, normalize, prepare, size_with_side, to_unit
+from striate.preparation import InputSpec, prepare, size_with_side, to_unit
 from striate.randomness import hashes, order
 from striate.recipes import Recipe
 from striate.windows import take_windows
 
 LEAST_STEPS_PER_EPOCH = 20
 LEAST_STEPS = 1200
+
+
+class Mixed(NamedTuple):
+    """What another image has given to each of a batch.
+
+    Attributes:
+        targets: ``(N,)`` class indices of the others.
+        shares: ``(N,)``, of each image's own target; the rest is the other's.
+    """
+
+    targets: Tensor
+    shares: Tensor
 
 
 class Batch(NamedTuple):
@@ -38,12 +51,14 @@ class Batch(NamedTuple):
         images: ``(N, C, *spatial)``, as the network reads them.
         targets: ``(N,)`` class indices; of masks ``(N, *spatial)``.
         weights: Of masks, perhaps the weight of each pixel, as the targets lie.
+        mixed: Where mixup or CutMix are on, the second target of each image.
     """
 
     indices: Tensor
     images: Tensor
     targets: Tensor
     weights: Tensor | None = None
+    mixed: Mixed | None = None
 
 
 @dataclass(frozen=True)
@@ -235,7 +250,7 @@ def misfits(recipe: Recipe, spec: InputSpec, *, has_validation: bool) -> list[Mi
     if recipe.side_range is not None and recipe.side_range[0] < least:
         reason = f"side_range begins at {recipe.side_range[0]}, but {reads}"
         found.append(Misfit(reason, f"--side-range from {least} on"))
-    return found
+    return found + [Misfit(*each) for each in augmentation.misfits(recipe, spec)]
 
 
 def _mean_and_deviation(
@@ -281,15 +296,31 @@ def training_batches(
     ends = [recipe.batch_size * step for step in range(1, steps)]
     for indices in torch.tensor_split(places, ends)[first_step:]:
         indices = indices.to(part.images.device)
-        stored = mirror(part.images.index_select(0, indices), recipe, epoch, indices)
-        if recipe.crop != "center" or warps(recipe):
-            windows = take_windows(stored, value_range, spec, recipe, epoch, indices)
-            images = normalize(warp(windows, recipe, epoch, indices), spec)
-        else:
-            images = prepare(stored, value_range, spec)
-        images = shift_colors(images, spec, recipe, epoch, indices)
-        images = shift_pixels(images, recipe, epoch, indices, outside_color(spec))
-        yield Batch(indices, images, part.targets[indices])
+        images = _augmented(part, value_range, spec, recipe, epoch, indices)
+        others = partners(recipe, epoch, indices, len(part.targets))
+        if others is None:
+            yield Batch(indices, images, part.targets[indices])
+            continue
+        second = _augmented(part, value_range, spec, recipe, epoch, others)
+        images, shares = mix(images, second, recipe, epoch, indices)
+        mixed = Mixed(part.targets[others], shares)
+        yield Batch(indices, images, part.targets[indices], mixed=mixed)
+
+
+def _augmented(
+    part: Part,
+    value_range: tuple[float, float],
+    spec: InputSpec,
+    recipe: Recipe,
+    epoch: int,
+    indices: Tensor,
+) -> Tensor:
+    stored = mirror(part.images.index_select(0, indices), recipe, epoch, indices)
+    if recipe.crop != "center" or warps(recipe):
+        windows = take_windows(stored, value_range, spec, recipe, epoch, indices)
+        return augment(windows, spec, recipe, epoch, indices, mirrored=True)
+    images = turn(prepare(stored, value_range, spec), recipe, epoch, indices)
+    return change_values(images, spec, recipe, epoch, indices)
 
 
 def sized(recipe: Recipe, given: Collection[str], num_images: int) -> Recipe:
@@ -336,7 +367,7 @@ def suited(
         >>> suited(recipe, ["network", "data"], 1, (3, 224, 224))[1]
         ['pca_color of resnet18 is off: it shifts red, green and blue, the images have 1 channel']
     """
-    changes: dict[str, object] = {}
+    changes: dict[str, object] = {"flip": False} if recipe.turns and "flip" not in given else {}
     notes = []
     if recipe.pca_color and channels != 3 and "pca_color" not in given:
         changes["pca_color"] = 0.0

@@ -108,12 +108,19 @@ class Classification:
         )
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Average over the images."""
-        return self._loss(logits, batch.targets)
+        """Average over the images; of mixed ones both targets count, each by its share."""
+        if batch.mixed is None:
+            return self._loss(logits, batch.targets)
+        targets, shares = batch.mixed
+        own = self._loss.each(logits, batch.targets)
+        return torch.lerp(self._loss.each(logits, targets), own, shares).mean()
 
     def mistakes(self, logits: Tensor, batch: Batch) -> tuple[int, int]:
-        """Count the images that are wrong."""
-        return int((logits.argmax(dim=1) != batch.targets).sum()), len(batch.targets)
+        """Count the images that are wrong; right is the target with the larger share."""
+        targets = batch.targets
+        if batch.mixed is not None:
+            targets = torch.where(batch.mixed.shares < 0.5, batch.mixed.targets, targets)
+        return int((logits.argmax(dim=1) != targets).sum()), len(targets)
 
     def validate(self, network: nn.Module) -> Measures:
         """Show the network every validation image."""
