@@ -6,15 +6,16 @@ partner is mixed in last. Images are ``(N, C, H, W)`` or ``(N, C, D, H, W)``; no
 another image of the batch.
 """
 
+import torch
 from torch import Tensor
 
 from striate.augmentation.blurring import blur
 from striate.augmentation.coloring import color_axes, shift_colors
 from striate.augmentation.fitting import misfits, misfits_of_tiles
 from striate.augmentation.graining import add_noise, hide_square, shift_grey
-from striate.augmentation.jittering import jitter
+from striate.augmentation.jittering import jitter, jitters
 from striate.augmentation.mixing import Mixture, mix, partners
-from striate.augmentation.placing import mirror, outside_color, shift_pixels, turn
+from striate.augmentation.placing import mirror, outside_color, pieces, shift_pixels, turn
 from striate.augmentation.warping import warp, warps
 from striate.preparation import InputSpec, normalize
 from striate.recipes import Recipe
@@ -64,7 +65,6 @@ def augment(
         Images of the same shape, as the network reads them.
 
     Example:
-        >>> import torch
         >>> spec = InputSpec(channels=1, image_size=(2, 2), input_size=(2, 2), mean=(0.5,),
         ...                  std=(0.25,), background=(0.0,))
         >>> recipe = Recipe(network="lenet5", data="digits", flip=True)
@@ -92,7 +92,12 @@ def change_values(
     """
     images = shift_colors(images, spec, recipe, epoch, indices)
     images = shift_pixels(images, recipe, epoch, indices, outside_color(spec))
-    images = jitter(images, spec.mean, spec.std, recipe, epoch, indices)
-    images = blur(images, recipe, epoch, indices)
-    images = add_noise(shift_grey(images, recipe, epoch, indices), recipe, epoch, indices)
-    return hide_square(images, recipe, epoch, indices)
+    if not (jitters(recipe) or any((recipe.blur, recipe.grey, recipe.noise, recipe.cutout))):
+        return images
+    changed = []
+    for piece, places in pieces(images, indices):
+        piece = jitter(piece, spec.mean, spec.std, recipe, epoch, places)
+        piece = blur(piece, recipe, epoch, places)
+        piece = add_noise(shift_grey(piece, recipe, epoch, places), recipe, epoch, places)
+        changed.append(hide_square(piece, recipe, epoch, places))
+    return torch.cat(changed)

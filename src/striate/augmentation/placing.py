@@ -1,11 +1,15 @@
 """Mirrors, right angles and shifts by whole pixels: exact copies, from (seed, epoch, index)."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from striate.preparation import InputSpec, normalized_color, surround
 from striate.randomness import integers, uniforms
 from striate.recipes import Recipe
+
+PIECE = 2**20  # values changed at once, so that they stay in the processor's cache
 
 
 def mirror(images: Tensor, recipe: Recipe, epoch: int, indices: Tensor) -> Tensor:
@@ -43,6 +47,11 @@ def turn(images: Tensor, recipe: Recipe, epoch: int, indices: Tensor) -> Tensor:
     """
     if not recipe.turns:
         return images
+    turned = [_turn(*piece, recipe, epoch) for piece in pieces(images, indices)]
+    return torch.cat(turned)
+
+
+def _turn(images: Tensor, indices: Tensor, recipe: Recipe, epoch: int) -> Tensor:
     axes = images.dim() - 2
     drawn = uniforms(recipe.seed, epoch, indices, "turns", axes + 2)
     quarters = (4 * drawn[:, axes]).long()
@@ -56,6 +65,12 @@ def turn(images: Tensor, recipe: Recipe, epoch: int, indices: Tensor) -> Tensor:
     for axis, chosen in enumerate(flipped, start=2):
         images = torch.where(each(chosen, images), images.flip(axis), images)
     return images
+
+
+def pieces(images: Tensor, indices: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Cut a batch and its indices into pieces that the processor's cache holds."""
+    size = max(1, PIECE // images[0].numel())
+    return zip(images.split(size), indices.split(size), strict=True)
 
 
 def each(values: Tensor, images: Tensor) -> Tensor:
