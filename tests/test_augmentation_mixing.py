@@ -125,9 +125,9 @@ def test_the_target_with_the_larger_share_is_right():
     recipe = with_defaults(RECIPE.replace(mixup=0.2, epochs=1))
     task = prepare(recipe, recipe.model_fields_set, Silent()).task
     logits = 5.0 * F.one_hot(torch.tensor([2, 2, 2, 2]), 10)
-    mixed = Mixed(torch.tensor([2, 2, 7, 7]), torch.tensor([0.4, 0.6, 0.4, 0.6]))
+    mixed = Mixed(torch.tensor([2, 2, 7, 7]), torch.tensor([0.4, 0.6, 0.4, 0.4]))
     batch = Batch(MANY[:4], torch.zeros(0), torch.tensor([1, 1, 2, 2]), mixed=mixed)
-    assert task.mistakes(logits, batch) == (2, 4)
+    assert task.mistakes(logits, batch) == (3, 4)
 
 
 @pytest.mark.parametrize(

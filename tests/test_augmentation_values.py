@@ -8,7 +8,7 @@ from scipy import stats
 from scipy.ndimage import gaussian_filter
 
 from striate.augmentation.blurring import blur, gaussian
-from striate.augmentation.graining import add_noise, hide_square, shift_grey
+from striate.augmentation.graining import add_noise, hide_square, normal_quantiles, shift_grey
 from striate.randomness import integers, normals, uniforms
 from striate.recipes import Recipe
 
@@ -62,6 +62,13 @@ def test_noise_is_normal_and_its_strength_uniform():
     assert stats.kstest(unit.flatten()[::7].numpy(), "norm").pvalue > 0.001
     neighbours = torch.corrcoef(torch.stack([unit[..., 1:].flatten(), unit[..., :-1].flatten()]))
     assert neighbours[0, 1].abs() < 0.01
+
+
+def test_the_normal_numbers_of_noise_are_symmetric_and_of_deviation_1():
+    table = normal_quantiles().double()
+    assert torch.equal(table, -table.flip(0))
+    assert table.std().item() == pytest.approx(1, abs=2e-4)
+    assert table.max().item() == pytest.approx(stats.norm.ppf(1 - 2.0**-17), abs=1e-5)
 
 
 @pytest.mark.parametrize("side", [1, 4, 7])

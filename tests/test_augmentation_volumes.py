@@ -9,7 +9,9 @@ from striate.augmentation import (
     hide_square,
     jitter,
     mirror,
+    mix,
     outside_color,
+    partners,
     shift_colors,
     shift_pixels,
     turn,
@@ -134,3 +136,15 @@ def test_images_in_memory_and_windows_from_files_are_changed_the_same(part):
     batch = next(training_batches(part, (0, 255), spec, recipe, 2))
     windows = fit(to_unit(part.images[batch.indices], (0, 255)), spec)
     assert torch.equal(augment(windows, spec, recipe, 2, batch.indices), batch.images)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (5, 7, 7)])
+def test_everything_is_computed_where_the_images_are(size):
+    recipe = RECIPE.replace(**ALL, mixup=1.0, cutmix=1.0, scale=0.1)
+    indices = torch.arange(5, device="meta")
+    images = torch.empty(5, 3, *size, device="meta")
+    changed = augment(images, spec_of(size), recipe, 2, indices)
+    others = partners(recipe, 2, indices, 9)
+    mixed = mix(changed, augment(images, spec_of(size), recipe, 2, others), recipe, 2, indices)
+    assert mixed.images.shape == images.shape
+    assert {each.device.type for each in (changed, others, *mixed)} == {"meta"}

@@ -70,7 +70,7 @@ def _turn(images: Tensor, indices: Tensor, recipe: Recipe, epoch: int) -> Tensor
 def pieces(images: Tensor, indices: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Cut a batch and its indices into pieces that the processor's cache holds."""
     size = max(1, PIECE // images[0].numel())
-    return zip(images.split(size), indices.split(size), strict=True)
+    return zip(torch.split(images, size), torch.split(indices, size), strict=True)
 
 
 def each(values: Tensor, images: Tensor) -> Tensor:
