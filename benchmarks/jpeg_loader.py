@@ -4,15 +4,14 @@
 
 Windows of 224 pixels by area and aspect, mirrored at random, normalised, in batches of 64, on two
 processors, by two worker processes on either side. The photographs are imagenet-sample's hundred,
-each copied until there are PHOTOS (2,000), with a byte of its own at the end, so that no two files
-are equal. The peer is what PyTorch's own reference does: ImageFolder, RandomResizedCrop,
-RandomHorizontalFlip, ToTensor, Normalize, DataLoader with persistent workers. Our first epoch is the
-pass that reads, checks, measures and keeps every image, and the epoch itself; later ones read what is
-kept. Both sides alternate. Needs STRIATE_DATA and STRIATE_PEERS, the extra `fast`, and to be run by
-.venv-peers. Writes docs/results/jpeg_loader.json.
+each copied until there are PHOTOS (2,000), with bytes of their own at the end, so that no two
+files are equal. The peer is what PyTorch's own reference does: ImageFolder, RandomResizedCrop,
+RandomHorizontalFlip, ToTensor, Normalize, DataLoader with persistent workers. Our first epoch is
+the pass that reads, checks, measures and keeps every image, and the epoch itself; later ones read
+what is kept. Both sides alternate. Needs STRIATE_DATA and STRIATE_PEERS, the extra `fast`, and to
+be run by .venv-peers. Writes docs/results/jpeg_loader.json.
 """
 
-import os
 import shutil
 import statistics
 import sys
@@ -23,26 +22,17 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from measuring import keep
+from photographs import SIDE, photographs, reference_loader
 from striate.datasets import list_images
+from striate.devices import memory_kept
 from striate.display import Silent
 from striate.file_classification import FileClassification
 from striate.file_data import Reading, file_spec, form_for, read_files
 from striate.recipes import Recipe
 
-SIDE, BATCH, WORKERS = 224, 64, 2
-
-
-def photographs(folder: Path, count: int) -> None:
-    """Copy the sample's photographs until there are ``count``, in class folders."""
-    files = sorted(Path(os.environ["STRIATE_DATA"], "imagenet-sample", "images").glob("*/*.JPEG"))
-    for number in range(count):
-        file = files[number % len(files)]
-        place = folder / file.parent.name / f"{number // len(files):03d}-{file.name}"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(file.read_bytes() + number.to_bytes(4, "big"))
+BATCH, WORKERS = 64, 2
 
 
 def ours(folder: Path, cache: Path) -> tuple[FileClassification, float]:
@@ -64,30 +54,6 @@ def ours(folder: Path, cache: Path) -> tuple[FileClassification, float]:
     return FileClassification(recipe, spec, data, WORKERS), time.perf_counter() - started
 
 
-def peers(folder: Path) -> "DataLoader[tuple[Tensor, Tensor]]":
-    """Make the reference loader."""
-    sys.path.insert(0, os.environ["STRIATE_PEERS"])
-    import torchvision_cpu  # noqa: F401
-    from torchvision import datasets, transforms
-
-    changes = transforms.Compose(
-        [
-            transforms.RandomResizedCrop(SIDE),
-            transforms.RandomHorizontalFlip(),
-            transforms.ToTensor(),
-            transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-        ]
-    )
-    return DataLoader(
-        datasets.ImageFolder(str(folder), changes),
-        batch_size=BATCH,
-        shuffle=True,
-        num_workers=WORKERS,
-        persistent_workers=True,
-        multiprocessing_context="fork",
-    )
-
-
 def seconds(batches: Iterator[Tensor]) -> float:
     """Take every batch, and look at a value of each."""
     started = time.perf_counter()
@@ -105,7 +71,7 @@ def main() -> None:
     try:
         photographs(folder / "photos", count)
         firsts, laters, readings, references = [], [], [], []
-        reference = peers(folder / "photos")
+        reference = reference_loader(folder / "photos", BATCH, WORKERS)
         for number in range(passes):
             references.append(seconds(images for images, _ in reference))
             task, reading = ours(folder / "photos", folder / f"cache{number}")
@@ -117,9 +83,8 @@ def main() -> None:
             laters.append(statistics.median([epochs(1), epochs(2)]))
             del task
             shutil.rmtree(folder / f"cache{number}")
-            print(
-                f"pass {number + 1} of {passes}: {references[-1]:.2f} {firsts[-1]:.2f} {laters[-1]:.2f}"
-            )
+            told = f"{references[-1]:.2f}, {firsts[-1]:.2f} and {laters[-1]:.2f} s"
+            print(f"pass {number + 1} of {passes}: {told}", file=sys.stderr)
     finally:
         shutil.rmtree(folder)
     rates = {
@@ -142,4 +107,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main()
+    with memory_kept():  # as in training
+        main()

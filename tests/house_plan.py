@@ -4,7 +4,7 @@
 FLOORS = [
     {
         *("errors", "files", "geometry", "images", "intervals", "interruption", "lettering"),
-        *("randomness", "recipe_values"),
+        *("randomness", "recipe_values", "splines"),
     },
     {
         *("layers", "recipes", "preparation", "figures", "losses", "outlining"),
@@ -14,7 +14,7 @@ FLOORS = [
         *("segmentation_losses", "tile_input"),
     },
     {
-        *("models", "datasets", "augmentation", "deformation", "windows", "tracing"),
+        *("models", "datasets", "ordering", "augmentation", "deformation", "windows", "tracing"),
         *("segmentation_metrics", "membrane_metrics"),
     },
     {
@@ -44,8 +44,18 @@ MAY_USE_THE_DOOR = {"cli", "provenance"}
 # Source files whose tests do not carry their name.
 TESTED_BY = {
     "recipe_values": ["test_recipes"],
+    "splines": ["test_deformation"],
     "__init__": ["test_door"],
     "__main__": ["test_cli"],
+    "augmentation/__init__": ["test_augmentation"],
+    "augmentation/blurring": ["test_augmentation_values"],
+    "augmentation/coloring": ["test_augmentation"],
+    "augmentation/fitting": ["test_task_making"],
+    "augmentation/graining": ["test_augmentation_values"],
+    "augmentation/jittering": ["test_augmentation_jittering"],
+    "augmentation/mixing": ["test_augmentation_mixing"],
+    "augmentation/placing": ["test_augmentation", "test_augmentation_volumes"],
+    "augmentation/warping": ["test_augmentation", "test_augmentation_volumes"],
     "cli/__init__": ["test_cli"],
     "cli/draw": ["test_cli_draw"],
     "cli/lists": ["test_cli"],

@@ -8,26 +8,40 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from striate import datasets
+from striate import augmentation, datasets
 from striate.augmentation import (
+    augment,
+    change_values,
     color_axes,
     mirror,
-    outside_color,
-    shift_colors,
-    shift_pixels,
-    warp,
+    mix,
+    partners,
+    turn,
     warps,
 )
 from striate.datasets.sets import Part
 from striate.errors import DataError
 from striate.figures import figure_extent
-from striate.preparation import InputSpec, normalize, prepare, size_with_side, to_unit
-from striate.randomness import hashes, order
+from striate.ordering import shown_images, steps_of, steps_per_epoch
+from striate.preparation import InputSpec, prepare, size_with_side, to_unit
+from striate.randomness import hashes
 from striate.recipes import Recipe
 from striate.windows import take_windows
 
 LEAST_STEPS_PER_EPOCH = 20
 LEAST_STEPS = 1200
+
+
+class Mixed(NamedTuple):
+    """What another image has given to each of a batch.
+
+    Attributes:
+        targets: ``(N,)`` class indices of the others.
+        shares: ``(N,)``, of each image's own target; the rest is the other's.
+    """
+
+    targets: Tensor
+    shares: Tensor
 
 
 class Batch(NamedTuple):
@@ -38,12 +52,14 @@ class Batch(NamedTuple):
         images: ``(N, C, *spatial)``, as the network reads them.
         targets: ``(N,)`` class indices; of masks ``(N, *spatial)``.
         weights: Of masks, perhaps the weight of each pixel, as the targets lie.
+        mixed: Where mixup or CutMix are on, the second target of each image.
     """
 
     indices: Tensor
     images: Tensor
     targets: Tensor
     weights: Tensor | None = None
+    mixed: Mixed | None = None
 
 
 @dataclass(frozen=True)
@@ -235,7 +251,7 @@ def misfits(recipe: Recipe, spec: InputSpec, *, has_validation: bool) -> list[Mi
     if recipe.side_range is not None and recipe.side_range[0] < least:
         reason = f"side_range begins at {recipe.side_range[0]}, but {reads}"
         found.append(Misfit(reason, f"--side-range from {least} on"))
-    return found
+    return found + [Misfit(*each) for each in augmentation.misfits(recipe, spec)]
 
 
 def _mean_and_deviation(
@@ -279,57 +295,32 @@ def training_batches(
     shown = shown_images(recipe, epoch, part.targets.cpu()).to(part.images.device)
     for indices in steps_of(recipe, epoch, len(part.targets))[first_step:]:
         indices = indices.to(part.images.device)
-        chosen = shown[indices]
-        stored = mirror(part.images.index_select(0, chosen), recipe, epoch, indices)
-        if recipe.crop != "center" or warps(recipe):
-            windows = take_windows(stored, value_range, spec, recipe, epoch, indices)
-            images = normalize(warp(windows, recipe, epoch, indices), spec)
-        else:
-            images = prepare(stored, value_range, spec)
-        images = shift_colors(images, spec, recipe, epoch, indices)
-        images = shift_pixels(images, recipe, epoch, indices, outside_color(spec))
-        yield Batch(indices, images, part.targets[chosen])
+        images = _augmented(part, value_range, spec, recipe, epoch, indices, shown)
+        others = partners(recipe, epoch, indices, len(part.targets))
+        if others is None:
+            yield Batch(indices, images, part.targets[shown[indices]])
+            continue
+        second = _augmented(part, value_range, spec, recipe, epoch, others, shown)
+        images, shares = mix(images, second, recipe, epoch, indices)
+        mixed = Mixed(part.targets[shown[others]], shares)
+        yield Batch(indices, images, part.targets[shown[indices]], mixed=mixed)
 
 
-def steps_of(recipe: Recipe, epoch: int, num_images: int) -> tuple[Tensor, ...]:
-    """Give the places in the training set of the examples of each step of an epoch."""
-    places = order(recipe.seed, epoch, num_images)
-    steps = steps_per_epoch(num_images, recipe.batch_size)
-    return torch.tensor_split(places, [recipe.batch_size * step for step in range(1, steps)])
-
-
-def shown_images(recipe: Recipe, epoch: int, targets: Tensor) -> Tensor:
-    """Say which image each example of an epoch shows.
-
-    Args:
-        recipe: ``sampling`` and ``seed``.
-        epoch: Counted from 0.
-        targets: ``(N,)``, the training images' classes.
-
-    Returns:
-        ``(N,)``, places in the training set. All of them in turn; or, balanced, as many of each
-        class that has images, to within one: each epoch other ones of a class with many, those of
-        a class with few equally often, to within one.
-
-    Example:
-        >>> recipe = Recipe(network="lenet5", data="digits", sampling="balanced")
-        >>> targets = torch.tensor([0, 0, 0, 0, 0, 1])
-        >>> shown = shown_images(recipe, 0, targets)
-        >>> targets[shown].tolist(), len(set(shown.tolist()))
-        ([0, 1, 0, 1, 0, 1], 4)
-    """
-    everything = torch.arange(len(targets))
-    if recipe.sampling == "all":
-        return everything
-    keys = hashes(recipe.seed, epoch, everything, "balance", 1)[:, 0]
-    shown = torch.empty_like(everything)
-    classes = torch.unique(targets).tolist()
-    for number, target in enumerate(classes):
-        members = (targets == target).nonzero()[:, 0]
-        members = members[keys[members].argsort(stable=True)]
-        places = shown[number :: len(classes)]
-        places.copy_(members[torch.arange(len(places)) % len(members)])
-    return shown
+def _augmented(
+    part: Part,
+    value_range: tuple[float, float],
+    spec: InputSpec,
+    recipe: Recipe,
+    epoch: int,
+    indices: Tensor,
+    shown: Tensor,
+) -> Tensor:
+    stored = mirror(part.images.index_select(0, shown[indices]), recipe, epoch, indices)
+    if recipe.crop != "center" or warps(recipe):
+        windows = take_windows(stored, value_range, spec, recipe, epoch, indices)
+        return augment(windows, spec, recipe, epoch, indices, mirrored=True)
+    images = turn(prepare(stored, value_range, spec), recipe, epoch, indices)
+    return change_values(images, spec, recipe, epoch, indices)
 
 
 def sized(recipe: Recipe, given: Collection[str], num_images: int) -> Recipe:
@@ -376,7 +367,7 @@ def suited(
         >>> suited(recipe, ["network", "data"], 1, (3, 224, 224))[1]
         ['pca_color of resnet18 is off: it shifts red, green and blue, the images have 1 channel']
     """
-    changes: dict[str, object] = {}
+    changes: dict[str, object] = {"flip": False} if recipe.turns and "flip" not in given else {}
     notes = []
     if recipe.pca_color and channels != 3 and "pca_color" not in given:
         changes["pca_color"] = 0.0
@@ -398,13 +389,3 @@ def suited(
                 "pixels"
             )
     return recipe.replace(**changes), notes
-
-
-def steps_per_epoch(num_images: int, batch_size: int) -> int:
-    """Count the steps of an epoch; the last may have fewer images.
-
-    A single image that would be left for it joins the step before: batch normalisation
-    needs two.
-    """
-    whole, rest = divmod(num_images, batch_size)
-    return max(1, whole + (rest > (1 if batch_size > 1 else 0)))

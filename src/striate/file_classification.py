@@ -6,14 +6,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from striate.augmentation import (
-    mirror,
-    outside_color,
-    shift_colors,
-    shift_pixels,
-    warp,
-)
-from striate.batches import Batch, shown_images, steps_of, steps_per_epoch
+from striate.augmentation import augment, mirror, mix, partners
+from striate.batches import Batch, Mixed
 from striate.datasets import list_images
 from striate.datasets.splits import apply_split
 from striate.display import Display
@@ -22,15 +16,16 @@ from striate.file_data import FileData, Reading, read_files
 from striate.image_store import Form
 from striate.loading import Request, WindowLoader
 from striate.modes import evaluating
+from striate.ordering import shown_images, steps_of, steps_per_epoch
 from striate.preparation import InputSpec, normalize, surround, to_unit
 from striate.protocols import Progress
 from striate.recipes import Recipe
 from striate.runs import Run
 from striate.scoring import batch_size_for
-from striate.tasks import Measures, loss_for
+from striate.tasks import Labelling, Measures
 
 
-class FileClassification:
+class FileClassification(Labelling):
     """One label for each image in files.
 
     Args:
@@ -41,7 +36,8 @@ class FileClassification:
     """
 
     def __init__(self, recipe: Recipe, spec: InputSpec, data: FileData, workers: int) -> None:
-        self.recipe, self.spec = recipe, spec
+        super().__init__(recipe)
+        self.spec = spec
         listing = data.listing
         self.training, self.targets = listing.parts["train"], listing.targets
         self.validation = listing.parts.get("validation", torch.zeros(0).long())
@@ -52,40 +48,38 @@ class FileClassification:
         self.steps_per_epoch = steps_per_epoch(self.num_examples, recipe.batch_size)
         self.device = torch.device("cpu")
         self.loader = WindowLoader(data.store, spec, recipe, workers)
-        self._loss = loss_for(recipe)
 
     def to(self, device: torch.device) -> None:
         """Say where batches are wanted; the images stay in their files."""
         self.device = device
 
-    def form(self, network: nn.Module) -> nn.Module:
-        """Give the network itself."""
-        return network
-
     def batches(self, epoch: int, first_step: int) -> Iterator[Batch]:
-        """Give every image once, in an order of its own."""
+        """Give an epoch's examples, in an order of its own."""
         steps = steps_of(self.recipe, epoch, self.num_examples)[first_step:]
         shown = self.training[shown_images(self.recipe, epoch, self.targets[self.training])]
-        requests = (Request(shown[indices], indices, epoch) for indices in steps)
+        seconds = [partners(self.recipe, epoch, step, self.num_examples) for step in steps]
+        requests = (
+            Request(shown[indices], indices, epoch)
+            for step, others in zip(steps, seconds, strict=True)
+            for indices in ([step] if others is None else [step, others])
+        )
         windows = self.loader.batches(requests)
-        for indices, made in zip(steps, windows, strict=True):
-            targets = self.targets[shown[indices]].to(self.device)
-            indices = indices.to(self.device)
-            images = mirror(made.to(self.device), self.recipe, epoch, indices)
-            images = normalize(
-                warp(framed(images, self.spec), self.recipe, epoch, indices), self.spec
-            )
-            images = shift_colors(images, self.spec, self.recipe, epoch, indices)
-            images = shift_pixels(images, self.recipe, epoch, indices, outside_color(self.spec))
-            yield Batch(indices, images, targets)
+        for step, others in zip(steps, seconds, strict=True):
+            images = self._augmented(next(windows), epoch, step)
+            indices, targets = step.to(self.device), self.targets[shown[step]].to(self.device)
+            if others is None:
+                yield Batch(indices, images, targets)
+                continue
+            second = self._augmented(next(windows), epoch, others)
+            images, shares = mix(images, second, self.recipe, epoch, indices)
+            mixed = Mixed(self.targets[shown[others]].to(self.device), shares)
+            yield Batch(indices, images, targets, mixed=mixed)
 
-    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Average over the images."""
-        return self._loss(logits, batch.targets)
-
-    def mistakes(self, logits: Tensor, batch: Batch) -> tuple[int, int]:
-        """Count the images that are wrong."""
-        return int((logits.argmax(dim=1) != batch.targets).sum()), len(batch.targets)
+    def _augmented(self, windows: Tensor, epoch: int, indices: Tensor) -> Tensor:
+        indices = indices.to(self.device)
+        stored = mirror(windows.to(self.device), self.recipe, epoch, indices)
+        images = framed(stored, self.spec)
+        return augment(images, self.spec, self.recipe, epoch, indices, mirrored=True)
 
     def validate(self, network: nn.Module) -> Measures:
         """Show the network every validation image."""

@@ -214,16 +214,42 @@ class Recipe(BaseModel):
         5, ge=2, description="Points a side at which that deformation is drawn."
     )
     turns: bool = Field(False, description="Turn by right angles and mirror at random.")
+    brightness: float = Field(
+        0.0, ge=0, le=1, description="Values times a factor, up to this above and below 1."
+    )
+    contrast: float = Field(
+        0.0, ge=0, le=1, description="Distance from the image's mean grey times a factor, likewise."
+    )
+    saturation: float = Field(
+        0.0, ge=0, le=1, description="Distance of colours from grey times a factor, likewise."
+    )
+    hue: float = Field(
+        0.0, ge=0, le=0.5, description="Colours turned about the grey axis, up to this [turns]."
+    )
+    blur: float = Field(
+        0.0, ge=0, le=64, description="Gaussian blur, its deviation up to this [pixels]."
+    )
     grey: float = Field(
         0.0,
         ge=0,
-        description="With masks: random brightness and contrast, with this deviation [deviations "
-        "of the image's values].",
+        description="Random brightness and contrast, with this deviation [deviations of the "
+        "values], nothing cut.",
     )
     noise: float = Field(
+        0.0, ge=0, description="Random noise on every value, up to this deviation [as grey]."
+    )
+    cutout: int = Field(0, ge=0, description="Side of a square that is hidden at random [pixels].")
+    mixup: float = Field(
         0.0,
         ge=0,
-        description="With masks: random noise on every pixel, up to this deviation [as grey].",
+        description="Blend with another image, its label too, by a share from Beta of this; 0.2 is "
+        "usual.",
+    )
+    cutmix: float = Field(
+        0.0,
+        ge=0,
+        description="A box of another image, its label too, by a share from Beta of this; 1 is "
+        "usual. Beside mixup half the images have one, half the other.",
     )
     match_histograms: bool = Field(
         False, description="Give an image the histogram of another one at random, half of them."

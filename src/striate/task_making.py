@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from striate.augmentation import misfits_of_tiles
 from striate.batches import Misfit, input_spec, load_training_data, misfits, sized, suited
 from striate.datasets import list_images
 from striate.datasets.listing import Listing
@@ -33,11 +34,11 @@ from striate.weights import Weights
 # Fields of a recipe that mean something to one kind of task alone.
 OF_MASKS = (
     *("width", "depth", "normalization", "tile", "intensity", "rare", "class_weights"),
-    *("border_weight", "border_sigma", "turns", "grey", "noise", "match_histograms"),
+    *("border_weight", "border_sigma", "match_histograms"),
 )
 OF_LABELS = (
     *("rubbish", "auxiliary", "label_smoothing", "image_size", "input_range", "crop"),
-    *("side_range", "scales", "view_average", "crop_padding", "pca_color"),
+    *("side_range", "scales", "view_average", "crop_padding", "pca_color", "mixup", "cutmix"),
 )
 LOSSES_OF_LABELS = ("cross-entropy", "map", "squared-error")
 
@@ -120,17 +121,28 @@ def _check_fields(recipe: Recipe, given: Collection[str], *, labels_images: bool
             f"{', '.join(known)}"
         )
     if labels_images:
-        return
-    check_views(recipe.protocol)
+        _check_mixing(recipe)
+    else:
+        check_views(recipe.protocol)
     for idle_name, without, is_idle in (
         ("class_weights", f"with loss {recipe.loss}", recipe.loss in ("dice", "dice-plain")),
         ("border_sigma", "without --border-weight", not recipe.border_weight),
-        ("elastic_points", "without --elastic", not recipe.elastic),
+        ("elastic_points", "without --elastic", not recipe.elastic and not labels_images),
         ("flip", "beside --turns, which mirror too", recipe.turns),
     ):
         if is_idle and idle_name in given and getattr(recipe, idle_name) != _default(idle_name):
             option = f"--{idle_name.replace('_', '-')}"
             raise UsageError(f"{option} has no effect {without}; leave it out")
+
+
+def _check_mixing(recipe: Recipe) -> None:
+    """Refuse two labels for an image where the loss has a meaning for one alone."""
+    for name in ("mixup", "cutmix"):
+        if getattr(recipe, name) and recipe.loss == "map":
+            raise UsageError(
+                f"{name} gives an image two labels, but loss map compares it with the code of one; "
+                "give --loss cross-entropy"
+            )
 
 
 def _default(name: str) -> Any:
@@ -222,6 +234,8 @@ def _segmentation(recipe: Recipe, display: Display, data_dir: Path | None) -> Pr
         display.note(note)
     _check_choices(recipe, len(data.validation))
     spec = tile_spec(data, tile, recipe)
+    for reason, remedy in misfits_of_tiles(recipe, spec):
+        raise UsageError(f"{reason}; give {remedy}")
     network = _fresh(recipe, spec.channels, len(data.classes))
     output, work = _answered(recipe, spec, len(data.classes))
     return Prepared(recipe, spec, Segmentation(recipe, spec, data, output), network, work)

@@ -23,7 +23,7 @@ PANELS = {
     "Loss": ("loss", "rubbish", "auxiliary", "label_smoothing"),
     "Masks": (
         *("tile", "intensity", "rare", "class_weights", "border_weight", "border_sigma"),
-        *("turns", "grey", "noise", "match_histograms"),
+        "match_histograms",
     ),
     "Optimisation": (
         *("optimizer", "learning_rate", "momentum", "nesterov", "weight_decay", "clip"),
@@ -32,8 +32,10 @@ PANELS = {
     "Input": ("image_size", "input_range", "channels_last", "crop", "side_range"),
     "Evaluation": ("protocol", "scales", "view_average"),
     "Augmentation": (
-        *("flip", "crop_padding", "pca_color"),
+        *("flip", "turns", "crop_padding"),
         *("shift", "rotation", "scale", "squeeze", "shear", "elastic", "elastic_points"),
+        *("pca_color", "brightness", "contrast", "saturation", "hue"),
+        *("blur", "grey", "noise", "cutout", "mixup", "cutmix"),
     ),
 }
 

@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from striate.images import DecodedImage, without_alpha
 from striate.preparation import resize, size_with_side
 
-
 MOST_IN_FIXED_POINT = 4  # channels; of more, PyTorch 2.13 garbles images of a single column
 
 
