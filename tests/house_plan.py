@@ -32,7 +32,7 @@ FLOORS = [
         *("mask_scoring", "segmentation", "tile_journal", "cluster", "ensembles"),
         *("file_classification",),
     },
-    {"mask_evaluation", "mask_prediction", "task_making", "prediction_tables"},
+    {"mask_evaluation", "mask_prediction", "task_making", "prediction_tables", "evaluated_sets"},
     {"training", "evaluation"},
     {"cli"},
 ]

@@ -196,9 +196,17 @@ def image_bar() -> Iterator[Counter | None]:
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("images", total=None)
-        yield lambda done, whole: progress.update(task, completed=done, total=whole)
+    progress = Progress(console=Console(stderr=True), transient=True)
+    task = progress.add_task("images", total=None)
+
+    def count(done: int, whole: int) -> None:
+        progress.start()  # not before the first call: another bar may be drawn until then
+        progress.update(task, completed=done, total=whole)
+
+    try:
+        yield count
+    finally:
+        progress.stop()
 
 
 def epoch_line(row: Mapping[str, float | None], epochs: int) -> str:

@@ -58,6 +58,9 @@ class EvaluatedSet(Protocol):
     def where(self, index: int) -> str:
         """Say which image it is."""
 
+    def fitting(self, channels: int) -> tuple[int, ...]:
+        """Say how many channels the images may have for a network that reads so many."""
+
 
 class MemorySet:
     """The test part of a set in memory.
@@ -95,6 +98,10 @@ class MemorySet:
     def where(self, index: int) -> str:
         """Number an image."""
         return f"test image {index}"
+
+    def fitting(self, channels: int) -> tuple[int, ...]:
+        """Ask for just as many."""
+        return (channels,)
 
 
 class FileSet:
@@ -158,6 +165,33 @@ class FileSet:
     def where(self, index: int) -> str:
         """Name an image's file."""
         return self.store.places[index].name
+
+    def fitting(self, channels: int) -> tuple[int, ...]:
+        """Let grey images be repeated for red, green and blue."""
+        return (1, 3) if channels == 3 else (channels,)
+
+
+class Pictures:
+    """The images of a set as they are looked at, made when they are asked for.
+
+    Args:
+        images: The set.
+
+    Attributes:
+        shape: ``(N, H, W)`` or ``(N, H, W, 3)``.
+        dtype: uint8.
+    """
+
+    def __init__(self, images: EvaluatedSet) -> None:
+        self.images = images
+        self.shape = (len(images.targets), *images.picture(0).shape)
+        self.ndim, self.dtype = len(self.shape), np.dtype(np.uint8)
+
+    def __len__(self) -> int:
+        return len(self.images.targets)
+
+    def __getitem__(self, index: int) -> NDArray[np.uint8]:
+        return self.images.picture(index)
 
 
 def form_of(spec: InputSpec, recipe: Recipe) -> Form:
