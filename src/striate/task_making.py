@@ -8,11 +8,12 @@ import torch
 from torch import nn
 
 from striate.augmentation import misfits_of_tiles
-from striate.batches import Misfit, input_spec, load_training_data, misfits, sized, suited
+from striate.batches import input_spec, load_training_data, sized
 from striate.display import Display
 from striate.errors import UsageError
 from striate.mask_data import load_mask_data, tile_spec
 from striate.mask_scoring import check_views
+from striate.misfits import Misfit, misfits, suited
 from striate.models import build, find_network, outline
 from striate.preparation import InputSpec
 from striate.protocols import check_protocol
