@@ -19,7 +19,7 @@ FLOORS = [
     },
     {
         *("batches", "describing", "drawing", "plotting", "pictures", "mistakes", "model_card"),
-        "mask_pictures",
+        *("mask_pictures", "misfits"),
         *("scoring", "tiling", "strips", "dense_form", "image_store"),
         "weights_fitting",
     },
@@ -44,6 +44,7 @@ MAY_USE_THE_DOOR = {"cli", "provenance"}
 # Source files whose tests do not carry their name.
 TESTED_BY = {
     "recipe_values": ["test_recipes"],
+    "misfits": ["test_batches", "test_task_making"],
     "splines": ["test_deformation"],
     "__init__": ["test_door"],
     "__main__": ["test_cli"],

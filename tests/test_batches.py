@@ -8,13 +8,12 @@ from striate.batches import (
     hold_out,
     input_spec,
     load_training_data,
-    misfits,
     sized,
     steps_per_epoch,
-    suited,
     training_batches,
 )
 from striate.datasets.sets import Part
+from striate.misfits import misfits, suited
 from striate.models import with_defaults
 from striate.preparation import normalize, prepare
 from striate.randomness import uniforms

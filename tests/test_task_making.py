@@ -5,9 +5,9 @@ import shutil
 import pytest
 import tifffile
 
-from striate.batches import misfits
 from striate.display import Silent
 from striate.errors import DataError, UsageError
+from striate.misfits import misfits
 from striate.models import with_defaults
 from striate.preparation import InputSpec
 from striate.recipes import Recipe

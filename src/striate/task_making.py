@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from striate.augmentation import misfits_of_tiles
-from striate.batches import Misfit, input_spec, load_training_data, misfits, sized, suited
+from striate.batches import input_spec, load_training_data, sized
 from striate.datasets import list_images
 from striate.datasets.listing import Listing
 from striate.datasets.splits import split, write_split
@@ -19,6 +19,7 @@ from striate.file_classification import FileClassification, files_again
 from striate.file_data import Reading, default_reading, file_spec, form_for, read_files
 from striate.mask_data import load_mask_data, tile_spec
 from striate.mask_scoring import check_views
+from striate.misfits import Misfit, misfits, suited
 from striate.models import build, find_network, outline
 from striate.preparation import InputSpec
 from striate.protocols import check_protocol
