@@ -103,10 +103,8 @@ def _finding(finding: Finding, report: Report, opened: Opener) -> str:
         )
     else:
         cards = "".join(
-            _figure(
-                group[0], report, opened, caption=detail.removeprefix(f"{report.names[group[0]]}: ")
-            )
-            for group, detail in shown
+            _figure(i, report, opened, caption=detail.removeprefix(f"{report.names[i]}: "))
+            for (i,), detail in shown
         )
         body = f'<div class="grid">{cards}</div>\n'
     left = len(finding.details) - len(shown)

@@ -48,11 +48,11 @@ class Report:
 
     def balance(self) -> dict[str, dict[str, int]]:
         """Count the images of each class in each part."""
+        counts = {
+            part: Counter(self.targets[i] for i in indices) for part, indices in self.parts.items()
+        }
         return {
-            name: {
-                part: sum(self.targets[i] == index for i in indices)
-                for part, indices in self.parts.items()
-            }
+            name: {part: counts[part][index] for part in self.parts}
             for index, name in enumerate(self.classes)
         }
 
