@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import striate
-from striate.cli import draw, lists, results, study
+from striate.cli import data, draw, lists, results, study
 from striate.errors import Interrupted, StriateError
 from striate.interruption import quit_at_ctrl_c
 
@@ -96,6 +96,7 @@ def _app(arguments: Sequence[str]) -> typer.Typer:
     app.command()(results.evaluate)
     app.command()(results.predict)
     app.command()(study.study)
+    app.add_typer(data.data, name="data")
     return app
 
 
