@@ -28,10 +28,10 @@ FLOORS = [
         *("mask_data", "tiled_prediction"),
     },
     {
-        *("run_creation", "training_loop", "prediction", "studies"),
+        *("run_creation", "gradients", "prediction", "studies"),
         *("mask_scoring", "segmentation", "tile_journal", "cluster", "ensembles"),
     },
-    {"mask_evaluation", "mask_prediction", "task_making"},
+    {"mask_evaluation", "mask_prediction", "task_making", "training_loop"},
     {"training", "evaluation"},
     {"cli"},
 ]
