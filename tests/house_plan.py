@@ -8,6 +8,7 @@ FLOORS = [
     },
     {
         *("layers", "recipes", "preparation", "figures", "losses", "outlining"),
+        "orthogonalization",
         *("metrics", "devices", "display", "fully_convolutional", "normalization"),
         *("rejection", "mirroring", "modes", "intensities", "volumes"),
         *("fetching", "weights_files", "published_weights"),
@@ -28,10 +29,11 @@ FLOORS = [
         *("mask_data", "tiled_prediction"),
     },
     {
-        *("run_creation", "gradients", "prediction", "studies"),
+        *("run_creation", "gradients", "fine_tuning", "prediction", "studies"),
         *("mask_scoring", "segmentation", "tile_journal", "cluster", "ensembles"),
     },
-    {"mask_evaluation", "mask_prediction", "task_making", "training_loop"},
+    {"mask_evaluation", "mask_prediction", "task_making", "execution_choice"},
+    {"training_loop"},
     {"training", "evaluation"},
     {"cli"},
 ]

@@ -38,12 +38,24 @@ class Batch(NamedTuple):
         images: ``(N, C, *spatial)``, as the network reads them.
         targets: ``(N,)`` class indices; of masks ``(N, *spatial)``.
         weights: Of masks, perhaps the weight of each pixel, as the targets lie.
+        whole: Examples of the step, of which these are a part; by default these are all.
     """
 
     indices: Tensor
     images: Tensor
     targets: Tensor
     weights: Tensor | None = None
+    whole: int | None = None
+
+    @property
+    def num_examples(self) -> int:
+        """Examples of the step."""
+        return len(self.targets) if self.whole is None else self.whole
+
+    @property
+    def share(self) -> float:
+        """How much of the step's examples are here."""
+        return len(self.targets) / self.num_examples
 
 
 @dataclass(frozen=True)
