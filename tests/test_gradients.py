@@ -129,9 +129,7 @@ def test_a_batch_too_large_for_the_memory_is_halved_to_the_same_result(task, err
     assert gradients.micro_batch == 3
     assert len(notes) == 2
     assert notes[1].startswith("6 images at once are too large for the memory (")
-    assert notes[1].endswith(
-        "3 at once, added up to the batch: batch normalisation sees these alone"
-    )
+    assert notes[1].endswith("3 at once, added up: batch normalisation sees them alone")
     expected = Gradients(asked, task, task.recipe.replace(micro_batch=3))(0, batch)
     assert outcome == expected
     for mine, other in zip(network.state_dict().values(), asked.state_dict().values(), strict=True):

@@ -163,8 +163,8 @@ def micro_batch_words(network: nn.Module, micro_batch: int) -> str:
     """Say what micro-batches mean for a network."""
     layers = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     normalises = any(layer.training for layer in layers)
-    effect = "batch normalisation sees these alone" if normalises else "the gradients are the same"
-    return f"{micro_batch} at once, added up to the batch: {effect}"
+    effect = "batch normalisation sees them alone" if normalises else "the gradients are the same"
+    return f"{micro_batch} at once, added up: {effect}"
 
 
 def memory_format(network: nn.Module, *, channels_last: bool) -> torch.memory_format:

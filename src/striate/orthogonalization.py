@@ -39,4 +39,5 @@ def orthogonalize(matrices: Tensor) -> Tensor:
     for _ in range(_TURNS):
         square = x @ x.mT
         x = first * x + (third * square + fifth * square @ square) @ x
-    return (x.mT if tall else x).to(matrices.dtype)
+    result: Tensor = x.mT if tall else x
+    return result.to(matrices.dtype)
