@@ -8,6 +8,7 @@ FLOORS = [
     },
     {
         *("layers", "recipes", "preparation", "figures", "losses", "outlining"),
+        "orthogonalization",
         *("metrics", "devices", "display", "fully_convolutional", "normalization"),
         *("rejection", "mirroring", "modes", "intensities", "volumes"),
         *("fetching", "weights_files", "published_weights"),
@@ -28,11 +29,15 @@ FLOORS = [
         *("mask_data", "tiled_prediction", "file_data", "loading", "data_check"),
     },
     {
-        *("run_creation", "training_loop", "prediction", "studies"),
+        *("run_creation", "gradients", "fine_tuning", "prediction", "studies"),
         *("mask_scoring", "segmentation", "tile_journal", "cluster", "ensembles"),
         *("file_classification",),
     },
-    {"mask_evaluation", "mask_prediction", "task_making", "prediction_tables", "evaluated_sets"},
+    {
+        *("mask_evaluation", "mask_prediction", "task_making", "execution_choice"),
+        *("prediction_tables", "evaluated_sets"),
+    },
+    {"training_loop"},
     {"training", "evaluation"},
     {"cli"},
 ]

@@ -53,6 +53,7 @@ class Batch(NamedTuple):
         targets: ``(N,)`` class indices; of masks ``(N, *spatial)``.
         weights: Of masks, perhaps the weight of each pixel, as the targets lie.
         mixed: Where mixup or CutMix are on, the second target of each image.
+        whole: Examples of the step, of which these are a part; by default these are all.
     """
 
     indices: Tensor
@@ -60,6 +61,17 @@ class Batch(NamedTuple):
     targets: Tensor
     weights: Tensor | None = None
     mixed: Mixed | None = None
+    whole: int | None = None
+
+    @property
+    def num_examples(self) -> int:
+        """Examples of the step."""
+        return len(self.targets) if self.whole is None else self.whole
+
+    @property
+    def share(self) -> float:
+        """How much of the step's examples are here."""
+        return len(self.targets) / self.num_examples
 
 
 @dataclass(frozen=True)

@@ -221,7 +221,7 @@ def _by_views(
         groups.setdefault(tuple(size), []).append(index)
     done = 0
     for members in groups.values():
-        for batch in torch.tensor(members).split(batch_size_for(spec)):
+        for batch in torch.split(torch.tensor(members), batch_size_for(spec)):
             images = torch.stack([_unit(store, i, spec.channels) for i in batch.tolist()])
             logits = averaged_scores(network, images.to(device), (0, 1), spec, recipe).cpu()
             for index, scores in zip(batch.tolist(), logits, strict=True):

@@ -36,12 +36,12 @@ class FileClassification(Labelling):
     """
 
     def __init__(self, recipe: Recipe, spec: InputSpec, data: FileData, workers: int) -> None:
-        super().__init__(recipe)
-        self.spec = spec
         listing = data.listing
+        super().__init__(recipe, listing.targets[listing.parts["train"]], listing.classes)
+        self.spec = spec
         self.training, self.targets = listing.parts["train"], listing.targets
         self.validation = listing.parts.get("validation", torch.zeros(0).long())
-        self.classes, self.source = listing.classes, listing.source
+        self.source = listing.source
         self.fingerprint = data.store.fingerprint(listing)
         self.num_examples = self.num_training = len(self.training)
         self.num_validation = len(self.validation)

@@ -34,12 +34,13 @@ from striate.weights import Weights
 
 # Fields of a recipe that mean something to one kind of task alone.
 OF_MASKS = (
-    *("width", "depth", "normalization", "tile", "intensity", "rare", "class_weights"),
+    *("width", "depth", "normalization", "tile", "intensity", "rare"),
     *("border_weight", "border_sigma", "match_histograms"),
 )
 OF_LABELS = (
     *("rubbish", "auxiliary", "label_smoothing", "image_size", "input_range", "crop"),
     *("side_range", "scales", "view_average", "crop_padding", "pca_color", "mixup", "cutmix"),
+    "micro_batch",
 )
 LOSSES_OF_LABELS = ("cross-entropy", "map", "squared-error")
 
@@ -125,8 +126,9 @@ def _check_fields(recipe: Recipe, given: Collection[str], *, labels_images: bool
         _check_mixing(recipe)
     else:
         check_views(recipe.protocol)
+    without_weights = LOSSES_OF_LABELS[1:] if labels_images else ("dice", "dice-plain")
     for idle_name, without, is_idle in (
-        ("class_weights", f"with loss {recipe.loss}", recipe.loss in ("dice", "dice-plain")),
+        ("class_weights", f"with loss {recipe.loss}", recipe.loss in without_weights),
         ("border_sigma", "without --border-weight", not recipe.border_weight),
         ("elastic_points", "without --elastic", not recipe.elastic and not labels_images),
         ("flip", "beside --turns, which mirror too", recipe.turns),
@@ -155,6 +157,11 @@ def _classification(
 ) -> Prepared:
     data = load_training_data(recipe, data_dir)
     recipe = sized(recipe, given, len(data.training.targets))
+    if recipe.micro_batch is not None and recipe.micro_batch >= recipe.batch_size:
+        raise UsageError(
+            f"micro_batch {recipe.micro_batch} does nothing with a batch of {recipe.batch_size}; "
+            "leave it out, or give fewer"
+        )
     input_shape = find_network(recipe.network).input_shape
     channels = data.training.images.shape[1]
     recipe, notes = suited(recipe, given, channels, input_shape)
@@ -285,8 +292,8 @@ def again(
     """
     if run.split is not None:
         chosen = reading or default_reading()
-        data = files_again(run, recipe, chosen, display)
-        return FileClassification(run.recipe, run.spec, data, chosen.workers)
+        files = files_again(run, recipe, chosen, display)
+        return FileClassification(run.recipe, run.spec, files, chosen.workers)
     if run.task == "classification":
         return Classification(run.recipe, run.spec, load_training_data(recipe, data_dir))
     spec = run.tile_spec

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from striate.batches import Batch, TrainingData, training_batches
 from striate.datasets.sets import Part
-from striate.losses import CrossEntropy, Loss, MaximumAPosteriori, SquaredError
+from striate.losses import CrossEntropy, Loss, MaximumAPosteriori, SquaredError, balanced
 from striate.ordering import steps_per_epoch
 from striate.preparation import InputSpec
 from striate.recipes import Recipe
@@ -65,7 +65,7 @@ class Task(Protocol):
         """Give an epoch's batches from a step on, each a function of seed, epoch and place."""
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Give what is minimised, a mean over the batch."""
+        """Give what is minimised: of a whole batch a mean, of a part of it, its share of that."""
 
     def mistakes(self, logits: Tensor, batch: Batch) -> tuple[int, int]:
         """Count what is wrong, and how many there were to be right."""
@@ -79,11 +79,13 @@ class Labelling:
 
     Args:
         recipe: Complete.
+        targets: ``(N,)``, class indices of the images that train.
+        classes: Names of the classes.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
-        self.recipe = recipe
-        self._loss = loss_for(recipe)
+    def __init__(self, recipe: Recipe, targets: Tensor, classes: tuple[str, ...]) -> None:
+        self.recipe, self.classes = recipe, classes
+        self._loss = loss_for(recipe, targets, len(classes))
 
     def form(self, network: nn.Module) -> nn.Module:
         """Give the network itself."""
@@ -92,10 +94,10 @@ class Labelling:
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Average over the images; of mixed ones both targets count, each by its share."""
         if batch.mixed is None:
-            return self._loss(logits, batch.targets)
+            return self._loss(logits, batch.targets) * batch.share
         targets, shares = batch.mixed
         own = self._loss.each(logits, batch.targets)
-        return torch.lerp(self._loss.each(logits, targets), own, shares).mean()
+        return torch.lerp(self._loss.each(logits, targets), own, shares).mean() * batch.share
 
     def mistakes(self, logits: Tensor, batch: Batch) -> tuple[int, int]:
         """Count the images that are wrong; right is the target with the larger share."""
@@ -115,10 +117,10 @@ class Classification(Labelling):
     """
 
     def __init__(self, recipe: Recipe, spec: InputSpec, data: TrainingData) -> None:
-        super().__init__(recipe)
+        super().__init__(recipe, data.training.targets, data.classes)
         self.spec = spec
         self.training, self.validation = data.training, data.validation
-        self.value_range, self.classes = data.value_range, data.classes
+        self.value_range = data.value_range
         self.source, self.fingerprint = data.source, data.fingerprint
         self.num_examples = self.num_training = data.num_training
         self.num_validation = data.num_validation
@@ -151,13 +153,23 @@ class Classification(Labelling):
         return Measures(self._loss(logits, part.targets).item(), wrong / len(part.targets))
 
 
-def loss_for(recipe: Recipe) -> Loss:
-    """Give the loss that a recipe names, a mean over images."""
+def loss_for(recipe: Recipe, targets: Tensor, num_classes: int) -> Loss:
+    """Give the loss of a recipe for labels of whole images.
+
+    Args:
+        recipe: ``loss`` and what belongs to it.
+        targets: ``(N,)`` class indices of the images that train, for the weights of classes.
+        num_classes: Number of classes.
+    """
     if recipe.loss == "map":
         return MaximumAPosteriori(recipe.rubbish)
     if recipe.loss == "squared-error":
         return SquaredError()
-    return CrossEntropy(recipe.label_smoothing)
+    weights = None
+    if recipe.class_weights == "balanced":
+        shares = torch.bincount(targets, minlength=num_classes) / len(targets)
+        weights = balanced(shares.tolist())
+    return CrossEntropy(recipe.label_smoothing, weights)
 
 
 def _to(part: Part, device: torch.device) -> Part:
