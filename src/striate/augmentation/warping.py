@@ -81,18 +81,24 @@ def _volume_grid(recipe: Recipe, epoch: int, indices: Tensor, size: torch.Size) 
     """Say where volumes are read, ``(N, *size, 3)`` in units of half sides, the last axis first."""
     device = indices.device
     axes = [torch.arange(n, dtype=torch.float32, device=device) - (n - 1) / 2 for n in size]
-    places = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).view(-1, 3)
+    places = torch.stack([axis.flatten() for axis in torch.meshgrid(*axes, indexing="ij")])
     matrix, shift = _volume_affine(recipe, epoch, indices)
-    moved = (places @ matrix.transpose(1, 2) + shift[:, None]).view(-1, *size, 3)
+    units = 2 / torch.tensor(size, device=device)
+    moved = torch.baddbmm(
+        (shift * units).flip(1)[:, :, None],
+        (matrix * units[:, None]).flip(1),
+        places.expand(len(indices), *places.shape),
+    ).view(-1, 3, *size)
     if recipe.elastic:
         side = recipe.elastic_points
         drawn = normals(recipe.seed, epoch, indices, "bend", 3 * side**3)
-        bend = recipe.elastic * drawn.view(-1, side, side, side, 3)
-        for axis, length in enumerate(size, start=1):
+        points = drawn.view(-1, side, side, side, 3).movedim(4, 1)
+        bend = (recipe.elastic * points * units.view(3, 1, 1, 1)).flip(1)
+        for length in size:  # the axis in front goes to the end, until all have been there
             weights = bspline_weights(length, side).to(device)
-            bend = torch.tensordot(weights, bend, dims=([1], [axis])).movedim(0, axis)
-        moved = moved + bend
-    return (moved * (2 / torch.tensor(size, device=device))).flip(-1)
+            bend = torch.tensordot(bend, weights, dims=([2], [1]))
+        moved += bend
+    return moved.movedim(1, 4)
 
 
 def _volume_affine(recipe: Recipe, epoch: int, indices: Tensor) -> tuple[Tensor, Tensor]:
