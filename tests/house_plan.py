@@ -4,7 +4,7 @@
 FLOORS = [
     {
         *("errors", "files", "geometry", "images", "intervals", "interruption", "lettering"),
-        *("randomness", "recipe_values"),
+        *("randomness", "recipe_values", "splines"),
     },
     {
         *("layers", "recipes", "preparation", "figures", "losses", "outlining"),
@@ -14,24 +14,25 @@ FLOORS = [
         *("segmentation_losses", "tile_input"),
     },
     {
-        *("models", "datasets", "augmentation", "deformation", "windows", "tracing"),
+        *("models", "datasets", "ordering", "augmentation", "deformation", "windows", "tracing"),
         *("segmentation_metrics", "membrane_metrics"),
     },
     {
         *("batches", "describing", "drawing", "plotting", "pictures", "mistakes", "model_card"),
-        "mask_pictures",
-        *("scoring", "tiling", "strips", "dense_form"),
+        *("mask_pictures", "misfits"),
+        *("scoring", "tiling", "strips", "dense_form", "image_store"),
         "weights_fitting",
     },
     {
         *("runs", "optimization", "protocols", "provenance", "patches", "tasks", "weights"),
-        *("mask_data", "tiled_prediction", "data_check"),
+        *("mask_data", "tiled_prediction", "file_data", "loading", "data_check"),
     },
     {
         *("run_creation", "training_loop", "prediction", "studies"),
         *("mask_scoring", "segmentation", "tile_journal", "cluster", "ensembles"),
+        *("file_classification",),
     },
-    {"mask_evaluation", "mask_prediction", "task_making"},
+    {"mask_evaluation", "mask_prediction", "task_making", "prediction_tables", "evaluated_sets"},
     {"training", "evaluation"},
     {"cli"},
 ]
@@ -43,8 +44,19 @@ MAY_USE_THE_DOOR = {"cli", "provenance"}
 # Source files whose tests do not carry their name.
 TESTED_BY = {
     "recipe_values": ["test_recipes"],
+    "misfits": ["test_batches", "test_task_making"],
+    "splines": ["test_deformation"],
     "__init__": ["test_door"],
     "__main__": ["test_cli"],
+    "augmentation/__init__": ["test_augmentation"],
+    "augmentation/blurring": ["test_augmentation_values"],
+    "augmentation/coloring": ["test_augmentation"],
+    "augmentation/fitting": ["test_task_making"],
+    "augmentation/graining": ["test_augmentation_values"],
+    "augmentation/jittering": ["test_augmentation_jittering"],
+    "augmentation/mixing": ["test_augmentation_mixing"],
+    "augmentation/placing": ["test_augmentation", "test_augmentation_volumes"],
+    "augmentation/warping": ["test_augmentation", "test_augmentation_volumes"],
     "cli/__init__": ["test_cli"],
     "cli/data": ["test_cli_data"],
     "cli/draw": ["test_cli_draw"],
@@ -82,6 +94,11 @@ TESTED_BY = {
     "drawing/ushape": ["test_drawing_ushape"],
     "drawing/volumes": ["test_drawing_blocks"],
     "drawing/wording": ["test_drawing_wording"],
+    "image_store/__init__": ["test_image_store"],
+    "image_store/cutting": ["test_image_store_cutting"],
+    "image_store/filling": ["test_image_store_filling"],
+    "image_store/forms": ["test_image_store_forms"],
+    "image_store/keeping": ["test_image_store_keeping"],
     "images/__init__": ["test_images"],
     "images/pillow": ["test_decoding"],
     "images/stored": ["test_decoding", "test_odd_files"],

@@ -12,6 +12,9 @@ class Loss(Protocol):
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor: ...  # noqa: D102
 
+    def each(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Give the loss of each image: ``(N,)``."""
+
 
 class CrossEntropy(NamedTuple):
     """Cross-entropy of the softmax.
@@ -25,6 +28,12 @@ class CrossEntropy(NamedTuple):
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Average over the batch."""
         return F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+
+    def each(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Give the loss of each image."""
+        return F.cross_entropy(
+            logits, targets, label_smoothing=self.label_smoothing, reduction="none"
+        )
 
 
 class MaximumAPosteriori(NamedTuple):
@@ -51,8 +60,15 @@ class MaximumAPosteriori(NamedTuple):
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Average over the batch."""
+        return F.cross_entropy(self._with_rubbish(logits), targets)
+
+    def each(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Give the loss of each image."""
+        return F.cross_entropy(self._with_rubbish(logits), targets, reduction="none")
+
+    def _with_rubbish(self, logits: Tensor) -> Tensor:
         rubbish = logits.new_full((len(logits), 1), -self.rubbish)
-        return F.cross_entropy(torch.cat([logits, rubbish], dim=1), targets)
+        return torch.cat([logits, rubbish], dim=1)
 
 
 class SquaredError(NamedTuple):
@@ -68,8 +84,15 @@ class SquaredError(NamedTuple):
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Average over the batch, sum over the classes."""
+        return self._squares(logits, targets).mean() / 2
+
+    def each(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Give the loss of each image."""
+        return self._squares(logits, targets) / 2
+
+    def _squares(self, logits: Tensor, targets: Tensor) -> Tensor:
         wanted = torch.full_like(logits, -1.0).scatter_(1, targets[:, None], 1.0)
-        return (logits - wanted).square().sum(dim=1).mean() / 2
+        return (logits - wanted).square().sum(dim=1)
 
 
 class OneSided(NamedTuple):
@@ -86,5 +109,9 @@ class OneSided(NamedTuple):
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Average over the batch."""
+        return self.each(logits, targets).mean()
+
+    def each(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Give the loss of each image."""
         signs = 2.0 * F.one_hot(targets, logits.shape[1]).to(logits.dtype) - 1
-        return (1 - signs * logits).clamp(min=0).square().sum(dim=1).mean()
+        return (1 - signs * logits).clamp(min=0).square().sum(dim=1)

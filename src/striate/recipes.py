@@ -66,6 +66,14 @@ class Recipe(BaseModel):
         description="Share of the training images held out for choices, where the set has no "
         "validation part; 0 chooses nothing and keeps the last weights.",
     )
+    skip_bad: bool = Field(
+        False, description="Leave out images that cannot be read, and name them in the run."
+    )
+    sampling: Literal["all", "balanced"] = Field(
+        "all",
+        description="What an epoch shows: all images once; or balanced: as many examples, as "
+        "many of each class, images of rare classes several times.",
+    )
     patience: int | None = Field(
         None, ge=1, description="Stop after this many epochs without a better validation error."
     )
@@ -206,16 +214,42 @@ class Recipe(BaseModel):
         5, ge=2, description="Points a side at which that deformation is drawn."
     )
     turns: bool = Field(False, description="Turn by right angles and mirror at random.")
+    brightness: float = Field(
+        0.0, ge=0, le=1, description="Values times a factor, up to this above and below 1."
+    )
+    contrast: float = Field(
+        0.0, ge=0, le=1, description="Distance from the image's mean grey times a factor, likewise."
+    )
+    saturation: float = Field(
+        0.0, ge=0, le=1, description="Distance of colours from grey times a factor, likewise."
+    )
+    hue: float = Field(
+        0.0, ge=0, le=0.5, description="Colours turned about the grey axis, up to this [turns]."
+    )
+    blur: float = Field(
+        0.0, ge=0, le=64, description="Gaussian blur, its deviation up to this [pixels]."
+    )
     grey: float = Field(
         0.0,
         ge=0,
-        description="With masks: random brightness and contrast, with this deviation [deviations "
-        "of the image's values].",
+        description="Random brightness and contrast, with this deviation [deviations of the "
+        "values], nothing cut.",
     )
     noise: float = Field(
+        0.0, ge=0, description="Random noise on every value, up to this deviation [as grey]."
+    )
+    cutout: int = Field(0, ge=0, description="Side of a square that is hidden at random [pixels].")
+    mixup: float = Field(
         0.0,
         ge=0,
-        description="With masks: random noise on every pixel, up to this deviation [as grey].",
+        description="Blend with another image, its label too, by a share from Beta of this; 0.2 is "
+        "usual.",
+    )
+    cutmix: float = Field(
+        0.0,
+        ge=0,
+        description="A box of another image, its label too, by a share from Beta of this; 1 is "
+        "usual. Beside mixup half the images have one, half the other.",
     )
     match_histograms: bool = Field(
         False, description="Give an image the histogram of another one at random, half of them."

@@ -4,6 +4,7 @@
     environment.json    versions, device, threads, command, commit, the data's fingerprint
     classes.json        class names, in the order of the logits
     input.json          what the network expects of an image (``InputSpec``)
+    split.csv           of images in files: which is in which part, and of which class
     progress.csv        one line an epoch
     model.safetensors   the best weights on validation; without validation, the last
     curves.svg          the progress, drawn
@@ -53,7 +54,7 @@ EVALUATION_FILES = re.compile(
 )
 FILES = (
     *("recipe.yaml", "environment.json", "classes.json", "input.json", "progress.csv", "state"),
-    *("model.safetensors", "curves.svg", "README.md", "stopped.json"),
+    *("model.safetensors", "curves.svg", "README.md", "stopped.json", "split.csv"),
 )
 PROGRESS_COLUMNS = {
     "epoch": "epoch",
@@ -124,6 +125,12 @@ class Run:
                 f"{self.path} is a damaged run ({str(error).splitlines()[0]}); put the file back "
                 "from a copy, or train again"
             ) from error
+
+    @property
+    def split(self) -> str | None:
+        """Which image is in which part, as split.csv; None of a run that was not on files."""
+        file = self.path / "split.csv"
+        return file.read_text("utf-8", "surrogateescape") if file.is_file() else None
 
     @property
     def spec(self) -> InputSpec:

@@ -6,9 +6,10 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from striate.batches import Batch, TrainingData, steps_per_epoch, training_batches
+from striate.batches import Batch, TrainingData, training_batches
 from striate.datasets.sets import Part
 from striate.losses import CrossEntropy, Loss, MaximumAPosteriori, SquaredError
+from striate.ordering import steps_per_epoch
 from striate.preparation import InputSpec
 from striate.recipes import Recipe
 from striate.scoring import logits_of
@@ -73,8 +74,39 @@ class Task(Protocol):
         """Measure a network on the validation part, if there is one."""
 
 
-class Classification:
-    """One label for each image.
+class Labelling:
+    """One label for each image, wherever the images lie: the loss, and what is wrong.
+
+    Args:
+        recipe: Complete.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self._loss = loss_for(recipe)
+
+    def form(self, network: nn.Module) -> nn.Module:
+        """Give the network itself."""
+        return network
+
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Average over the images; of mixed ones both targets count, each by its share."""
+        if batch.mixed is None:
+            return self._loss(logits, batch.targets)
+        targets, shares = batch.mixed
+        own = self._loss.each(logits, batch.targets)
+        return torch.lerp(self._loss.each(logits, targets), own, shares).mean()
+
+    def mistakes(self, logits: Tensor, batch: Batch) -> tuple[int, int]:
+        """Count the images that are wrong; right is the target with the larger share."""
+        targets = batch.targets
+        if batch.mixed is not None:
+            targets = torch.where(batch.mixed.shares < 0.5, batch.mixed.targets, targets)
+        return int((logits.argmax(dim=1) != targets).sum()), len(targets)
+
+
+class Classification(Labelling):
+    """One label for each image, of images in memory.
 
     Args:
         recipe: Complete.
@@ -83,37 +115,25 @@ class Classification:
     """
 
     def __init__(self, recipe: Recipe, spec: InputSpec, data: TrainingData) -> None:
-        self.recipe, self.spec = recipe, spec
+        super().__init__(recipe)
+        self.spec = spec
         self.training, self.validation = data.training, data.validation
         self.value_range, self.classes = data.value_range, data.classes
         self.source, self.fingerprint = data.source, data.fingerprint
         self.num_examples = self.num_training = data.num_training
         self.num_validation = data.num_validation
         self.steps_per_epoch = steps_per_epoch(self.num_examples, recipe.batch_size)
-        self._loss = _loss(recipe)
 
     def to(self, device: torch.device) -> None:
         """Move the images and labels."""
         self.training = _to(self.training, device)
         self.validation = None if self.validation is None else _to(self.validation, device)
 
-    def form(self, network: nn.Module) -> nn.Module:
-        """Give the network itself."""
-        return network
-
     def batches(self, epoch: int, first_step: int) -> Iterator[Batch]:
         """Give every image once, in an order of its own."""
         return training_batches(
             self.training, self.value_range, self.spec, self.recipe, epoch, first_step=first_step
         )
-
-    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Average over the images."""
-        return self._loss(logits, batch.targets)
-
-    def mistakes(self, logits: Tensor, batch: Batch) -> tuple[int, int]:
-        """Count the images that are wrong."""
-        return int((logits.argmax(dim=1) != batch.targets).sum()), len(batch.targets)
 
     def validate(self, network: nn.Module) -> Measures:
         """Show the network every validation image."""
@@ -131,7 +151,8 @@ class Classification:
         return Measures(self._loss(logits, part.targets).item(), wrong / len(part.targets))
 
 
-def _loss(recipe: Recipe) -> Loss:
+def loss_for(recipe: Recipe) -> Loss:
+    """Give the loss that a recipe names, a mean over images."""
     if recipe.loss == "map":
         return MaximumAPosteriori(recipe.rubbish)
     if recipe.loss == "squared-error":

@@ -6,6 +6,7 @@ from striate.datasets import expand, is_path
 from striate.devices import choose_device, suited_threads, threads
 from striate.display import Display, Silent
 from striate.errors import DataError
+from striate.file_data import Reading
 from striate.models import with_defaults
 from striate.provenance import environment
 from striate.recipes import Recipe
@@ -23,6 +24,7 @@ def train(
     data_dir: Path | None = None,
     device: str = "auto",
     num_threads: int | None = None,
+    reading: Reading | None = None,
     overwrite: bool = False,
     display: Display | None = None,
     save_seconds: float = SECONDS_BETWEEN_SAVES,
@@ -36,6 +38,7 @@ def train(
         device: ``"cpu"``, ``"cuda"``, or ``"auto"`` for the GPU where there is one.
         num_threads: Threads to compute with, which are part of the state; by default as many
             of PyTorch's as a step is worth.
+        reading: How images in files are read: where they are kept, and by how many processes.
         overwrite: Replace a run that is there.
         display: Where progress is shown; nowhere by default.
         save_seconds: The state is saved at the end of an epoch if this long has passed
@@ -73,16 +76,17 @@ def train(
         recipe = recipe.replace(weights=weights.given)
         if "input_range" not in given and weights.mean is not None:
             recipe = recipe.replace(input_range=None)
-    prepared = prepare(recipe, given, display, data_dir)
+    prepared = prepare(recipe, given, display, data_dir, reading)
     work = prepared.multiply_adds * prepared.recipe.batch_size
     num_threads = num_threads or suited_threads(work)
     made = {**environment(prepared.recipe, prepared.task, chosen), "threads": num_threads}
+    made |= prepared.facts
     if weights is not None:
         prepared, report = load_weights(prepared, weights, display)
         facts = {"given": weights.given, "file": str(weights.path), "sha256": weights.sha256}
         made["weights"] = {**facts, "report": report}
         del weights  # the network has them; they can be half a gigabyte
-    recipe, spec, task, network, _ = prepared
+    recipe, spec, task, network, _, parts, _ = prepared
     loop = TrainingLoop(
         recipe, task, network, device=chosen, display=display, save_seconds=save_seconds
     )
@@ -94,6 +98,7 @@ def train(
             classes=task.classes,
             environment=made,
             state=loop.state(),
+            split=parts,
             overwrite=overwrite,
         )
         with run.locked():
@@ -107,6 +112,7 @@ def resume(
     data_dir: Path | None = None,
     device: str = "auto",
     num_threads: int | None = None,
+    reading: Reading | None = None,
     display: Display | None = None,
     save_seconds: float = SECONDS_BETWEEN_SAVES,
 ) -> Run:
@@ -121,6 +127,7 @@ def resume(
             that has moved, the folder's new place.
         device: As in ``train``; ``"auto"`` is the device that the run began on.
         num_threads: The run's by default; with others it ends in other bits, and says so.
+        reading: As in ``train``.
         display: As in ``train``.
         save_seconds: As in ``train``.
 
@@ -139,7 +146,7 @@ def resume(
             display.note(note)
         moved = data_dir is not None and is_path(run.recipe.data)
         recipe = run.recipe.replace(data=str(data_dir)) if moved else run.recipe
-        task = again(run, data_dir, recipe)
+        task = again(run, recipe, data_dir=data_dir, reading=reading, display=display)
         if task.fingerprint != run.environment["data_fingerprint"]:
             raise DataError(
                 f"the data in {task.source} are not those this run began with (fingerprint "

@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 import striate
-from striate.cli.options import DataDir, Device, Json, Threads
+from striate.cli.options import Cache, DataDir, Device, Json, Threads, Workers, chosen_reading
 from striate.errors import UsageError
 from striate.models import RECIPES, find_network, find_recipe, outline, with_defaults
 from striate.recipes import Recipe, recipe_fields
@@ -18,11 +18,12 @@ from striate.recipes import Recipe, recipe_fields
 # Where each field of the recipe stands in the help of `striate train`.
 PANELS = {
     "The run": ("seed", "weights", "epochs", "time", "batch_size", "validation", "patience"),
+    "Data": ("skip_bad", "sampling"),
     "Network": ("width", "depth", "normalization"),
     "Loss": ("loss", "rubbish", "auxiliary", "label_smoothing"),
     "Masks": (
         *("tile", "intensity", "rare", "class_weights", "border_weight", "border_sigma"),
-        *("turns", "grey", "noise", "match_histograms"),
+        "match_histograms",
     ),
     "Optimisation": (
         *("optimizer", "learning_rate", "momentum", "nesterov", "weight_decay", "clip"),
@@ -31,8 +32,10 @@ PANELS = {
     "Input": ("image_size", "input_range", "channels_last", "crop", "side_range"),
     "Evaluation": ("protocol", "scales", "view_average"),
     "Augmentation": (
-        *("flip", "crop_padding", "pca_color"),
+        *("flip", "turns", "crop_padding"),
         *("shift", "rotation", "scale", "squeeze", "shear", "elastic", "elastic_points"),
+        *("pca_color", "brightness", "contrast", "saturation", "hue"),
+        *("blur", "grey", "noise", "cutout", "mixup", "cutmix"),
     ),
 }
 
@@ -57,6 +60,8 @@ def train(
     data_dir: Path | None,
     device: str,
     threads: int | None,
+    workers: int | None,
+    cache: str | None,
     as_json: bool,
     **fields: Any,
 ) -> None:
@@ -74,10 +79,16 @@ def train(
     from striate.display import choose_display
 
     display = choose_display()
+    reading = chosen_reading(workers, cache)
     if resume is not None:
         folder = resume
         run = striate.resume(
-            resume, data_dir=data_dir, device=device, num_threads=threads, display=display
+            resume,
+            data_dir=data_dir,
+            device=device,
+            num_threads=threads,
+            reading=reading,
+            display=display,
         )
     else:
         chosen = _recipe(network, data, recipe, given)
@@ -89,6 +100,7 @@ def train(
                 data_dir=data_dir,
                 device=device,
                 num_threads=threads,
+                reading=reading,
                 overwrite=overwrite,
                 display=display,
             )
@@ -231,6 +243,8 @@ def _train_signature() -> inspect.Signature:
         ("data_dir", DataDir, None),
         ("device", Device, "auto"),
         ("threads", Threads, None),
+        ("workers", Workers, None),
+        ("cache", Cache, None),
         ("as_json", Json, False),
     ]
     for name, panel in panel_of.items():

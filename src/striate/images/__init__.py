@@ -203,7 +203,7 @@ def to_channels(image: DecodedImage, channels: int) -> tuple[np.ndarray, tuple[s
     """
     if image.pixels.shape[2] == channels:
         return image.pixels, ()
-    pixels, notes = _lay_on_ground(image) if image.has_alpha else (image.pixels, ())
+    pixels, notes = without_alpha(image)
     given = pixels.shape[2]
     if given == channels:
         return pixels, notes
@@ -220,6 +220,16 @@ def to_channels(image: DecodedImage, channels: int) -> tuple[np.ndarray, tuple[s
         f"the image has {given} channels, the network reads {channels}; "
         "choose or mix channels yourself and save the result, or train on images like this one"
     )
+
+
+def without_alpha(image: DecodedImage) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Lay transparency on white, or on black where the visible part is itself white.
+
+    Returns:
+        pixels: ``(H, W, C)`` without opacity, in stored units; float32 where values were mixed.
+        notes: What was done, in words for the user.
+    """
+    return _lay_on_ground(image) if image.has_alpha else (image.pixels, ())
 
 
 def _hidden(path: Path, folder: Path) -> bool:
