@@ -11,7 +11,7 @@ BITS = 7  # by which the signatures of nearly equal images may differ, of 64
 LIKENESS = 0.95  # correlation of their 16 × 16 grey values, at least
 SMALLEST = 32  # images with a shorter side look alike without being copies [pixels]
 COMPONENTS = 32  # of the reductions, in which candidates are looked for
-SAMPLE, BLOCK = 4096, 1024  # images
+SAMPLE, BLOCK = 4096, 256  # images
 
 
 def same_bytes(seen: Sequence[Seen]) -> list[tuple[int, ...]]:
