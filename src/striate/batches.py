@@ -73,6 +73,22 @@ class Batch(NamedTuple):
         """How much of the step's examples are here."""
         return len(self.targets) / self.num_examples
 
+    def part(self, rows: Tensor) -> "Batch":
+        """Take some of the examples by their places, counted as a part of the whole step.
+
+        Example:
+            >>> batch = Batch(torch.arange(4), torch.zeros(4, 1, 2, 2), torch.tensor([3, 1, 0, 2]))
+            >>> some = batch.part(torch.tensor([1]))
+            >>> some.targets.tolist(), some.share
+            ([1], 0.25)
+        """
+        return Batch(
+            *(self.indices[rows], self.images[rows], self.targets[rows]),
+            weights=None if self.weights is None else self.weights[rows],
+            mixed=self.mixed and Mixed(*(each[rows] for each in self.mixed)),
+            whole=self.num_examples,
+        )
+
 
 @dataclass(frozen=True)
 class TrainingData:

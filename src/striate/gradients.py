@@ -182,9 +182,8 @@ def _parts(batch: Batch, micro_batch: int | None) -> Iterator[Batch]:
         yield batch
         return
     count = -(-most // micro_batch)
-    cut = (torch.tensor_split(tensor, count) for tensor in batch[:3])
-    for indices, images, targets in zip(*cut, strict=True):
-        yield Batch(indices, images, targets, whole=batch.num_examples)
+    for rows in torch.tensor_split(torch.arange(len(batch.targets)), count):
+        yield batch.part(rows)
 
 
 def _num_processes() -> int:

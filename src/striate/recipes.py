@@ -66,6 +66,27 @@ class Recipe(BaseModel):
         description="Share of the training images held out for choices, where the set has no "
         "validation part; 0 chooses nothing and keeps the last weights.",
     )
+    layout: Literal["auto", "folders", "table", "huggingface", "shards", "idx", "cifar", "usps"] = (
+        Field("auto", description="How the images lie in DATA; auto looks, and says what it found.")
+    )
+    test: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="Share of the images held out for evaluate, where images in files have no "
+        "test part.",
+    )
+    group: str | None = Field(
+        None,
+        description="Images in files: a column of the table, or a regular expression on the path, "
+        "that says what stays in one part: a patient, a video, a plate.",
+    )
+    fold: str | None = Field(
+        None,
+        pattern=r"^[1-9]\d*/[1-9]\d*$",
+        description="Images in files: as 2/5, the second of five folds of the training images "
+        "validates, instead of a share.",
+    )
     skip_bad: bool = Field(
         False, description="Leave out images that cannot be read, and name them in the run."
     )

@@ -20,7 +20,6 @@ folder that opens and resumes. Nothing in it is ever unpickled into code.
 """
 
 import csv
-import fcntl
 import hashlib
 import io
 import json
@@ -29,7 +28,7 @@ import pickle
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -40,7 +39,7 @@ from torch import Tensor, nn
 
 from striate import plotting
 from striate.errors import DataError, RunError, UsageError
-from striate.files import write_file
+from striate.files import locked, write_file
 from striate.model_card import model_card
 from striate.models import build, find_network
 from striate.preparation import InputSpec, prepare
@@ -323,16 +322,14 @@ class Run:
                 f"{self.path / 'state'} cannot be opened: {error.strerror}; a run without it can "
                 "be used but not trained on"
             ) from error
-        try:
+        with ExitStack() as stack:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                stack.enter_context(locked(descriptor))
             except BlockingIOError as error:
                 raise RunError(
                     f"another process is training {self.path}; wait for its end"
                 ) from error
             yield
-        finally:
-            os.close(descriptor)
 
     def load_state(self) -> tuple[State, list[str]]:
         """Read the newest state whose checksum holds, and messages about those that do not.

@@ -40,8 +40,9 @@ OF_MASKS = (
 OF_LABELS = (
     *("rubbish", "auxiliary", "label_smoothing", "image_size", "input_range", "crop"),
     *("side_range", "scales", "view_average", "crop_padding", "pca_color", "mixup", "cutmix"),
-    "micro_batch",
+    *("micro_batch", "sampling", "layout", "test", "group", "fold", "skip_bad"),
 )
+OF_FILES = ("test", "group", "fold", "skip_bad")
 LOSSES_OF_LABELS = ("cross-entropy", "map", "squared-error")
 
 
@@ -94,7 +95,8 @@ def prepare(
     _check_fields(recipe, given, labels_images=labels_images)
     if labels_images:
         listing = list_images(recipe.data, layout=recipe.layout)
-        check_data_fields(recipe, given, is_files=listing is not None)
+        if listing is None:
+            _check_files_fields(recipe, given)
         if listing is not None:
             chosen = reading or default_reading()
             return _file_classification(recipe, given, display, listing, chosen)
@@ -174,6 +176,20 @@ def _classification(
     task = Classification(recipe, spec, data)
     work = trace(network, (spec.channels, *spec.input_size)).multiply_adds
     return Prepared(recipe, spec, task, network, work)
+
+
+def _check_files_fields(recipe: Recipe, given: Collection[str]) -> None:
+    """Refuse what would have no effect on a set that is held in memory."""
+    idle = [
+        f"--{name.replace('_', '-')}"
+        for name in OF_FILES
+        if name in given and getattr(recipe, name) != _default(name)
+    ]
+    if idle:
+        raise UsageError(
+            f"{', '.join(idle)} without effect: {recipe.data} is no folder, table or archive of "
+            f"image files; leave {'it' if len(idle) == 1 else 'them'} out"
+        )
 
 
 def _file_classification(

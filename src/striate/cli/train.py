@@ -17,8 +17,8 @@ from striate.recipes import Recipe, recipe_fields
 
 # Where each field of the recipe stands in the help of `striate train`.
 PANELS = {
-    "The run": ("seed", "weights", "epochs", "time", "batch_size", "validation", "patience"),
-    "Data": ("skip_bad", "sampling"),
+    "The run": ("seed", "weights", "epochs", "time", "batch_size", "patience"),
+    "Data": (*("layout", "validation", "test", "group", "fold", "skip_bad", "sampling"),),
     "Network": ("width", "depth", "normalization"),
     "Loss": ("loss", "class_weights", "rubbish", "auxiliary", "label_smoothing"),
     "Masks": (

@@ -13,11 +13,13 @@ from striate.datasets.mask_catalogue import MASK_SETS, NamedMaskSet
 from striate.errors import DataError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
+    from striate.datasets.listing import Listing
     from striate.datasets.masks import MaskSet
     from striate.datasets.sets import ImageSet
 
 __all__ = [
-    "DATASETS", "MASK_SETS", "PARTS", "NamedMaskSet", "NamedSet", "load", "load_masks",
+    "DATASETS", "MASK_SETS", "PARTS", "NamedMaskSet", "NamedSet", "list_images", "load",
+    "load_masks",
 ]  # fmt: skip
 
 
@@ -70,6 +72,33 @@ def load(data: str, *, data_dir: Path | None = None, parts: Sequence[str] = PART
     from striate.datasets.reading import read_named
 
     return read_named(DATASETS[data], find_or_fetch(DATASETS[data], data_dir), wanted)
+
+
+def list_images(data: str, *, layout: str = "auto") -> Listing | None:
+    """List the images of a set that lies in files; none of them is opened.
+
+    Args:
+        data: The place of a set: a folder, a table, or archives, as ``image_layouts.read_listing``
+            reads them.
+        layout: How they lie; auto looks.
+
+    Returns:
+        None of a set that ``load`` holds in memory: one that has a name, and folders with IDX,
+        CIFAR-10 or USPS files.
+
+    Raises:
+        UsageError: The images have masks.
+        DataError: There is no such set, or it is wrong in a way that would harm a training.
+    """
+    from striate.datasets.image_layouts import read_listing
+    from striate.datasets.layouts import FILES, find_files
+
+    if layout in FILES or not is_path(data):
+        return None
+    place = data if data.startswith("pipe:") else str(expand(data))
+    if layout == "auto" and any(find_files(Path(place), known) for known in FILES):
+        return None
+    return read_listing(place, layout)
 
 
 def load_masks(data: str, *, data_dir: Path | None = None, parts: Sequence[str] = PARTS) -> MaskSet:
@@ -157,9 +186,11 @@ def is_path(data: str) -> bool:
         (False, True, True)
     """
     separators = [os.sep, *filter(None, [os.altsep])]
-    if data.startswith((".", "~")) or any(separator in data for separator in separators):
+    if data.startswith((".", "~", "pipe:")) or any(separator in data for separator in separators):
         return True
-    return data != "" and data not in DATASETS and Path(data).is_dir()
+    if data in ("", *DATASETS):
+        return False
+    return Path(data).exists() or data.endswith((".tar", ".csv", ".tsv"))
 
 
 def expand(data: str) -> Path:

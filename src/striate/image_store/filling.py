@@ -219,8 +219,9 @@ def _read_chunk(places: Sequence[Place]) -> list[Record | Refused]:
 def end_with_parent() -> None:
     """Make a worker process leave Ctrl-C to its parent, compute on one thread, and die with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
         if os.getppid() == 1:
             os._exit(1)

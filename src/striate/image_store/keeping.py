@@ -6,7 +6,6 @@ them, so a kill loses at most what was not yet named, and a reader never sees a 
 One process at a time fills a form; others wait for it and then find its images.
 """
 
-import fcntl
 import json
 import os
 import sqlite3
@@ -18,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from striate.datasets.listing import Place
+from striate.files import locked
 from striate.image_store.forms import Form
 
 VERSION = 1  # of what is kept; another version is another folder
@@ -104,17 +104,9 @@ class Cache:
     def filling(self) -> Iterator[bool]:
         """Keep other processes from filling this form; give whether one had to be waited for."""
         descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            waited = False
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                waited = True
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with locked(descriptor, wait=True) as waited:
             self._drop_unnamed()
             yield waited
-        finally:
-            os.close(descriptor)
 
     def known(self, stamps: Sequence[Stamp | None]) -> list[Record | None]:
         """Look up images whose files are unchanged since they were read."""
