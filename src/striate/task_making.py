@@ -11,6 +11,7 @@ from torch import nn
 from striate.augmentation import misfits_of_tiles
 from striate.batches import input_spec, load_training_data, sized
 from striate.datasets import list_images
+from striate.datasets.data_fields import check_data_fields
 from striate.datasets.listing import Listing
 from striate.datasets.splits import split, write_split
 from striate.display import Display
@@ -40,7 +41,7 @@ OF_MASKS = (
 OF_LABELS = (
     *("rubbish", "auxiliary", "label_smoothing", "image_size", "input_range", "crop"),
     *("side_range", "scales", "view_average", "crop_padding", "pca_color", "mixup", "cutmix"),
-    "micro_batch",
+    *("micro_batch", "layout", "test", "group", "fold"),
 )
 LOSSES_OF_LABELS = ("cross-entropy", "map", "squared-error")
 
@@ -94,7 +95,8 @@ def prepare(
     _check_fields(recipe, given, labels_images=labels_images)
     if labels_images:
         listing = list_images(recipe.data, layout=recipe.layout)
-        check_data_fields(recipe, given, is_files=listing is not None)
+        parts = () if listing is None else tuple(listing.parts)
+        check_data_fields(recipe, given, is_files=listing is not None, parts=parts)
         if listing is not None:
             chosen = reading or default_reading()
             return _file_classification(recipe, given, display, listing, chosen)

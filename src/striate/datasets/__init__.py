@@ -97,7 +97,7 @@ def list_images(data: str, *, layout: str = "auto") -> Listing | None:
 
     if not is_path(data):
         return None
-    path = data if data.startswith(PIPE) else str(expand(data))
+    path = data if data.startswith(PIPE) else str(expand(data))  # as typed, for messages
     if layout in FILES:
         if Path(path).is_dir() and (found := recognise(Path(path))[0]) != layout:
             raise DataError(f"{data} is a {TITLES[found]} set, not {layout}; leave --layout out")
@@ -200,6 +200,15 @@ def is_path(data: str) -> bool:
     if data.lower().endswith(FILE_ENDINGS):
         return True
     return data != "" and data not in DATASETS and Path(data).is_dir()
+
+
+def absolute(data: str) -> str:
+    """Give a path so that it can be found from everywhere; a command stays as it is.
+
+    Raises:
+        DataError: There is no such user.
+    """
+    return data if data.startswith(PIPE) else str(expand(data).absolute())
 
 
 def expand(data: str) -> Path:

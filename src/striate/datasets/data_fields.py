@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from striate.datasets import is_path
 from striate.datasets.layouts import FILES
 from striate.errors import UsageError
 from striate.recipes import Recipe
@@ -30,19 +31,21 @@ def check_data_fields(
         Traceback (most recent call last):
         striate.errors.UsageError: --fold has no effect: digits has parts of its own; leave it out
     """
-    chosen = {
-        name for name in given if getattr(recipe, name) != Recipe.model_fields[name].default
-    }
+    chosen = {name for name in given if getattr(recipe, name) != Recipe.model_fields[name].default}
     if not is_files:
+        if recipe.layout in FILES and is_path(recipe.data):
+            chosen.discard("layout")  # its files were looked at
         idle = [name for name in OF_FILES if name in chosen]
-        if recipe.layout in FILES and recipe.data not in given:
-            idle = [name for name in idle if name != "layout"]
         _refuse(idle, f"{recipe.data} has parts of its own")
         return
-    _refuse([each for each in ("test",) if each in chosen and each in parts], "the set has a test part")
+    _refuse(
+        [each for each in ("test",) if each in chosen and each in parts], "the set has a test part"
+    )
     if "validation" in chosen:
         _refuse(["validation"] * ("validation" in parts), "the set has a validation part")
-        _refuse(["validation"] * (recipe.fold is not None), "--fold says what the validation part is")
+        _refuse(
+            ["validation"] * (recipe.fold is not None), "--fold says what the validation part is"
+        )
 
 
 def _refuse(idle: Collection[str], why: str) -> None:
