@@ -33,6 +33,16 @@ def milestones(value: object) -> object:
     return dict(pairs)
 
 
+def fold(value: object) -> object:
+    """Check "2/5", the second of five."""
+    match = re.fullmatch(r"\s*([0-9]{1,6})\s*/\s*([0-9]{1,6})\s*", str(value))
+    if value is None:
+        return None
+    if match is None or not 1 <= int(match[1]) <= int(match[2]) or int(match[2]) < 2:
+        raise ValueError("write FOLD/FOLDS, two folds or more, counted from 1, for example 2/5")
+    return f"{int(match[1])}/{int(match[2])}"
+
+
 def pair(value: object) -> object:
     """Read "-0.1,1.175" as two numbers."""
     if not isinstance(value, str):

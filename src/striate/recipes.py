@@ -32,7 +32,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     network: str = Field(description="Name of the network; `striate models` lists them.")
-    data: str = Field(description="Name of the data set, or path of its folder.")
+    data: str = Field(description="Name of the data set, or path of its folder, table or shards.")
     seed: int = Field(
         0, ge=0, lt=2**63, description="Fixes initial weights, order and augmentation."
     )
@@ -67,25 +67,22 @@ class Recipe(BaseModel):
         "validation part; 0 chooses nothing and keeps the last weights.",
     )
     layout: Literal["auto", "folders", "table", "huggingface", "shards", "idx", "cifar", "usps"] = (
-        Field("auto", description="How the images lie in DATA; auto looks, and says what it found.")
+        Field("auto", description="How the data lie; auto looks, and says what it found.")
     )
     test: float = Field(
         0.1,
         ge=0,
         lt=1,
-        description="Share of the images held out for evaluate, where images in files have no "
-        "test part.",
+        description="Share of the images held out for `striate evaluate`, where a set in files has "
+        "no test part; 0 holds out none.",
     )
     group: str | None = Field(
         None,
-        description="Images in files: a column of the table, or a regular expression on the path, "
-        "that says what stays in one part: a patient, a video, a plate.",
+        description="Images of one patient, video or plate stay in one part: a column of the "
+        "table, or an expression as '(patient[0-9]+)' that is looked for in the images' names.",
     )
-    fold: str | None = Field(
-        None,
-        pattern=r"^[1-9]\d*/[1-9]\d*$",
-        description="Images in files: as 2/5, the second of five folds of the training images "
-        "validates, instead of a share.",
+    fold: Annotated[str | None, BeforeValidator(recipe_values.fold)] = Field(
+        None, description="As 2/5: the second of five folds of training images is for validation."
     )
     skip_bad: bool = Field(
         False, description="Leave out images that cannot be read, and name them in the run."

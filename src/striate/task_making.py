@@ -11,6 +11,7 @@ from torch import nn
 from striate.augmentation import misfits_of_tiles
 from striate.batches import input_spec, load_training_data, sized
 from striate.datasets import list_images
+from striate.datasets.data_fields import check_data_fields
 from striate.datasets.listing import Listing
 from striate.datasets.splits import split, write_split
 from striate.display import Display
@@ -42,7 +43,6 @@ OF_LABELS = (
     *("side_range", "scales", "view_average", "crop_padding", "pca_color", "mixup", "cutmix"),
     *("micro_batch", "sampling", "layout", "test", "group", "fold", "skip_bad"),
 )
-OF_FILES = ("test", "group", "fold", "skip_bad")
 LOSSES_OF_LABELS = ("cross-entropy", "map", "squared-error")
 
 
@@ -95,8 +95,8 @@ def prepare(
     _check_fields(recipe, given, labels_images=labels_images)
     if labels_images:
         listing = list_images(recipe.data, layout=recipe.layout)
-        if listing is None:
-            _check_files_fields(recipe, given)
+        parts = () if listing is None else tuple(listing.parts)
+        check_data_fields(recipe, given, is_files=listing is not None, parts=parts)
         if listing is not None:
             chosen = reading or default_reading()
             return _file_classification(recipe, given, display, listing, chosen)
@@ -176,20 +176,6 @@ def _classification(
     task = Classification(recipe, spec, data)
     work = trace(network, (spec.channels, *spec.input_size)).multiply_adds
     return Prepared(recipe, spec, task, network, work)
-
-
-def _check_files_fields(recipe: Recipe, given: Collection[str]) -> None:
-    """Refuse what would have no effect on a set that is held in memory."""
-    idle = [
-        f"--{name.replace('_', '-')}"
-        for name in OF_FILES
-        if name in given and getattr(recipe, name) != _default(name)
-    ]
-    if idle:
-        raise UsageError(
-            f"{', '.join(idle)} without effect: {recipe.data} is no folder, table or archive of "
-            f"image files; leave {'it' if len(idle) == 1 else 'them'} out"
-        )
 
 
 def _file_classification(

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from striate.datasets import expand, is_path
+from striate.datasets import absolute, is_path
 from striate.devices import choose_device, suited_threads, threads
 from striate.display import Display, Silent
 from striate.errors import DataError
@@ -67,7 +67,7 @@ def train(
     check_free(place, overwrite=overwrite)
     chosen = choose_device(device)
     if is_path(recipe.data):  # to be found again from wherever the run is resumed
-        recipe = recipe.replace(data=str(expand(recipe.data).absolute()))
+        recipe = recipe.replace(data=absolute(recipe.data))
     given, recipe = recipe.model_fields_set, with_defaults(recipe)
     weights = None
     if recipe.weights is not None:

@@ -11,6 +11,7 @@ import typer
 
 import striate
 from striate.cli.options import Cache, DataDir, Device, Json, Threads, Workers, chosen_reading
+from striate.datasets import PIPE
 from striate.errors import UsageError
 from striate.models import RECIPES, find_network, find_recipe, outline, with_defaults
 from striate.recipes import Recipe, recipe_fields
@@ -18,7 +19,7 @@ from striate.recipes import Recipe, recipe_fields
 # Where each field of the recipe stands in the help of `striate train`.
 PANELS = {
     "The run": ("seed", "weights", "epochs", "time", "batch_size", "patience"),
-    "Data": (*("layout", "validation", "test", "group", "fold", "skip_bad", "sampling"),),
+    "Data": ("layout", "validation", "test", "group", "fold", "skip_bad", "sampling"),
     "Network": ("width", "depth", "normalization"),
     "Loss": ("loss", "class_weights", "rubbish", "auxiliary", "label_smoothing"),
     "Masks": (
@@ -162,7 +163,8 @@ def _flag(name: str) -> str:
 
 def _reserve_folder(recipe: Recipe) -> Path:
     """Make runs/NETWORK-DATA, with a number where that is taken, so that nobody else takes it."""
-    stem = Path("runs") / f"{recipe.network}-{Path(recipe.data).resolve().name}"
+    data = "pipe" if recipe.data.startswith(PIPE) else Path(recipe.data).resolve().name
+    stem = Path("runs") / f"{recipe.network}-{data}"
     number, folder = 1, stem
     while True:
         try:

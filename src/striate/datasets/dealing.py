@@ -64,8 +64,10 @@ def _number(name: str) -> int:
     return int.from_bytes(digest, "big", signed=True)
 
 
-def hold_out(blocks: Sequence[Block], share: float) -> tuple[list[int], list[int]]:
-    """Take a share of the images of every class, and leave at least a block of each.
+def hold_out(
+    blocks: Sequence[Block], share: float, *, parts: int = 2
+) -> tuple[list[int], list[int]]:
+    """Take a share of the images of every class, and leave blocks of each for the other parts.
 
     Of single images the count of each class is the share to less than one image, but at least
     one. Groups are taken in their random order where that brings the classes nearer to their
@@ -74,6 +76,7 @@ def hold_out(blocks: Sequence[Block], share: float) -> tuple[list[int], list[int
     Args:
         blocks: In their order.
         share: Wanted, above 0 and below 1.
+        parts: That are to be made in all; each gets a block of every class that has as many.
 
     Returns:
         taken: Indices of images, ascending.
@@ -84,7 +87,12 @@ def hold_out(blocks: Sequence[Block], share: float) -> tuple[list[int], list[int
     for block in blocks:
         sizes.update(block.counts)
         left.update(block.counts.keys())
-    wanted = _quotas(sizes, left, share, sum(sizes.values()))
+    kept = {each: max(min(parts, count) - 1, 1) for each, count in left.items()}
+    wanted = _quotas(sizes, left, kept, share)
+
+    def may_go(block: Block) -> bool:
+        return all(left[each] > kept[each] for each in block.counts)
+
     held: Counter[int] = Counter()
     taken: list[Block] = []
     passed: list[Block] = []
@@ -94,13 +102,13 @@ def hold_out(blocks: Sequence[Block], share: float) -> tuple[list[int], list[int
             / sizes[each]
             for each, count in block.counts.items()
         )
-        if gain < 0 and all(left[each] > 1 for each in block.counts):
+        if gain < 0 and may_go(block):
             _take(block, taken, held, left)
         else:
             passed.append(block)
     for block in sorted(passed, key=lambda block: (len(block.members), *block[:2])):
         missing = any(wanted[each] and not held[each] for each in block.counts)
-        if missing and all(left[each] > 1 for each in block.counts):
+        if missing and may_go(block):
             _take(block, taken, held, left)
     indices = sorted(index for block in taken for index in block.members)
     return indices, sorted(each for each in sizes if not held[each])
@@ -113,15 +121,16 @@ def _take(block: Block, taken: list[Block], held: Counter[int], left: Counter[in
 
 
 def _quotas(
-    sizes: Mapping[int, int], blocks: Mapping[int, int], share: float, total: int
+    sizes: Mapping[int, int], blocks: Mapping[int, int], kept: Mapping[int, int], share: float
 ) -> dict[int, int]:
     """Round each class's share up or down, so that all together are nearest to theirs."""
     quotas = {
-        each: max(int(share * size), 1) if blocks[each] > 1 else 0 for each, size in sizes.items()
+        each: max(int(share * size), 1) if blocks[each] > kept[each] else 0
+        for each, size in sizes.items()
     }
-    missing = round(share * total) - sum(quotas.values())
+    missing = round(share * sum(sizes.values())) - sum(quotas.values())
     remainders = sorted(
-        (each for each in sizes if blocks[each] > 1 and quotas[each] < share * sizes[each]),
+        (each for each in sizes if 0 < quotas[each] < share * sizes[each]),
         key=lambda each: (quotas[each] - share * sizes[each], each),
     )
     for each in remainders[: max(missing, 0)]:

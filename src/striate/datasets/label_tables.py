@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from striate.datasets.gathering import PART_NAMES, Gathering, below
+from striate.datasets.gathering import PART_NAMES, Gathering
 from striate.datasets.listing import Place, counted, shown, some
 from striate.errors import DataError
 
@@ -358,12 +358,7 @@ def tables_in(folder: Path) -> list[tuple[Path, str | None]]:
         return [(path, part) for path, part in zip(tables, [None], strict=False)]
     if None in parts or len({*parts}) < len(parts):
         raise DataError(
-            f"{folder} holds {len(tables)} tables of images: {some([each.name for each in tables])}; "
-            "give the path of the one that is meant"
+            f"{folder} holds {len(tables)} tables of images, {some([each.name for each in tables])}"
+            "; give the path of the one that is meant"
         )
     return [*zip(tables, parts, strict=True)]
-
-
-def named_in(files: Sequence[tuple[Path, str | None]], folder: Path) -> str:
-    """Name tables in words."""
-    return " and ".join(below(path, folder) for path, _ in files)

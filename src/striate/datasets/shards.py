@@ -165,7 +165,7 @@ def members_of(path: Path) -> Iterator[Member]:
     try:
         with tarfile.open(path, "r:") as archive:
             for info in archive:
-                archive.members = []  # they are kept else, a kilobyte each
+                archive.members = []  # type: ignore[attr-defined]  # kept else, 1 kB each
                 if info.isfile():
                     if info.issparse():
                         raise DataError(f"{path} keeps {info.name} with holes; pack it plainly")
@@ -180,19 +180,29 @@ def members_of(path: Path) -> Iterator[Member]:
                             info.size,
                         )
                 end = info.offset_data + (info.size if info.isfile() else 0)
+            after = archive.offset
     except tarfile.TarError as error:
         raise DataError(
             f"{path} is no tar archive or is cut short ({error}); fetch or write it again"
         ) from error
-    if end > size or (end and size - end < 512):
+    if -(-end // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE + tarfile.BLOCKSIZE > size:
         raise DataError(f"{path} is cut short at {size:,} bytes; fetch or write it again")
+    with path.open("rb") as file:
+        file.seek(after)
+        if file.read(tarfile.RECORDSIZE).strip(b"\0"):
+            raise DataError(
+                f"{path} goes on after the end of its archive, as where several are joined; give "
+                "each as a file of its own"
+            )
 
 
 def _read_shard(
     path: Path, part: str | None, name: str, gathered: Gathering, others: Counter[str]
 ) -> None:
     absolute = str(path.absolute())
-    unlabelled, crowded, twice = [], [], []
+    unlabelled: list[str] = []
+    crowded: list[str] = []
+    twice: list[str] = []
     with path.open("rb") as file:
         for members in _samples(path, twice):
             images = [each for each in members if f".{each.ending}" in SUFFIXES]

@@ -74,13 +74,14 @@ def split(
     notes = [*listing.notes, *_leaks(listing)]
     parts = dict(listing.parts)
     if test and "test" not in parts:
-        taken, told = _held_out(listing, parts, test, seed, "test")
+        more = fold is not None or (validation > 0 and "validation" not in parts)
+        taken, told = _held_out(listing, parts, "test", test, seed, wanted=2 + more)
         parts["train"], parts["test"] = _without(parts["train"], taken), taken
         notes += told
     if fold is not None:
         taken, told = _fold(listing, parts, seed, fold)
     elif validation and "validation" not in parts:
-        taken, told = _held_out(listing, parts, validation, seed, "validation")
+        taken, told = _held_out(listing, parts, "validation", validation, seed)
     else:
         taken, told = torch.zeros(0).long(), []
     if len(taken):
@@ -165,11 +166,17 @@ def _free(listing: Listing, parts: dict[str, Tensor]) -> tuple[list[int], Sequen
 
 
 def _held_out(
-    listing: Listing, parts: dict[str, Tensor], share: float, seed: int, part: str
+    listing: Listing,
+    parts: dict[str, Tensor],
+    part: str,
+    share: float,
+    seed: int,
+    *,
+    wanted: int = 2,
 ) -> tuple[Tensor, list[str]]:
     training, names = _free(listing, parts)
     blocks = blocks_of(training, names, listing.targets.tolist(), seed=seed, purpose=f"part {part}")
-    taken, lacking = hold_out(blocks, share)
+    taken, lacking = hold_out(blocks, share, parts=wanted)
     if not taken:
         what = "image of each class" if listing.groups is None else "group"
         raise UsageError(
@@ -234,7 +241,9 @@ def write_split(listing: Listing) -> str:
     part_of = {index: part for part, indices in listing.parts.items() for index in indices.tolist()}
     groups = listing.groups or ("",) * len(listing.places)
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    odd = any("\r" in place.name for place in listing.places) or "\r" in "".join(groups)
+    quoting = csv.QUOTE_ALL if odd else csv.QUOTE_MINIMAL  # which forgets carriage returns
+    writer = csv.writer(text, lineterminator="\n", quoting=quoting)
     writer.writerow(HEADING)
     for index, (place, target) in enumerate(
         zip(listing.places, listing.targets.tolist(), strict=True)
