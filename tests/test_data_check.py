@@ -11,6 +11,8 @@ from odd_files import KEPT
 from odd_refusals import REFUSED
 from striate import data_check
 from striate.data_check import check, check_in_memory
+from striate.data_check.finding import findings
+from striate.data_check.looking import Seen
 from striate.datasets import load
 from striate.datasets.sets import ImageSet, Part
 from striate.errors import RunError
@@ -126,3 +128,10 @@ def test_a_killed_process_ends_the_check_with_a_remedy(tmp_path, monkeypatch):
     monkeypatch.setattr(data_check, "look_at_chunk", die)
     with pytest.raises(RunError, match=r"was killed, perhaps for .*fewer --workers"):
         check(listing, workers=2)
+
+
+def test_an_image_read_with_doubts_must_be_looked_at():
+    doubtful = Seen(size=(9, 9), high=1.0, notes=("parts of it may be wrong: too many bytes",))
+    (finding,) = findings(("cat",), [0], {"train": [0]}, [doubtful], ["a.jpg"])
+    assert (finding.kind, finding.is_serious, finding.groups) == ("suspect", True, ((0,),))
+    assert finding.details == ("a.jpg: parts of it may be wrong: too many bytes",)

@@ -88,3 +88,10 @@ def test_small_and_empty_images_are_not_taken_for_copies():
         *(seen(plain, "c"), seen(compressed(plain, 50), "d")),
     ]
     assert nearly_same(looked) == []
+
+
+def test_brightness_differences_decide_where_grey_values_agree():
+    one = seen(picture(), "a")
+    seven, eight = (one.differences ^ (2**bits - 1) for bits in (7, 8))
+    assert nearly_same([one, one._replace(content="b", differences=seven)]) == [(0, 1)]
+    assert nearly_same([one, one._replace(content="b", differences=eight)]) == []

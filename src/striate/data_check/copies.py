@@ -94,14 +94,15 @@ def close_pairs(vectors: np.ndarray) -> Iterator[np.ndarray]:
     short = vectors @ axes[:, : -COMPONENTS - 1 : -1].astype(np.float32)
     order = np.argsort(short[:, 0], kind="stable")
     short = short[order]
-    squares = (short * short).sum(axis=1)
+    half = (short * short).sum(axis=1, keepdims=True) / 2
+    left = np.concatenate([short, half, np.ones_like(half)], axis=1)
+    right = np.concatenate([short, -np.ones_like(half), -half], axis=1)
     reach = 2 - 2 * LIKENESS + 1e-4  # squared distance
     for start in range(0, len(order), BLOCK):
-        block = short[start : start + BLOCK]
+        block = left[start : start + BLOCK]
         end = int(np.searchsorted(short[:, 0], block[-1, 0] + reach**0.5, "right"))
-        products = block @ short[start:end].T
-        least = (squares[start : start + BLOCK, None] + squares[start:end] - reach) / 2
-        rows, columns = np.nonzero(products >= least)
+        nearness = block @ right[start:end].T  # half the squared distance, negative
+        rows, columns = np.divmod(np.flatnonzero(nearness >= -reach / 2), end - start)
         ahead = columns > rows
         first, second = order[rows[ahead] + start], order[columns[ahead] + start]
         likeness = np.einsum("pi,pi->p", vectors[first], vectors[second])
