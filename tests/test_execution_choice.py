@@ -25,6 +25,7 @@ def gradients_of(recipe, **fields) -> Gradients:
     task = Classification(recipe, input_spec(images, (0, 255), (3, 8, 9), recipe), data)
     torch.manual_seed(5)
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(168, 3))
+    network.append(nn.Dropout(0.2))  # PyTorch's, which draws from the global generator
     return Gradients(network.train(), task, recipe)
 
 

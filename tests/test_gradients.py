@@ -140,6 +140,22 @@ def test_a_batch_too_large_for_the_memory_is_halved_to_the_same_result(task, err
     assert network.sizes[6:] == [3, 3, 3, 2]
 
 
+def test_memory_that_is_full_after_a_part_leaves_nothing_of_that_part(task):
+    class Filling(Greedy):
+        def forward(self, images):
+            answer = super().forward(images)
+            self.most = 3
+            return answer
+
+    batch, network = batch_of(task), Filling(6, FULL[1])
+    asked = copy.deepcopy(network)
+    outcome = Gradients(network, task, task.recipe.replace(micro_batch=6))(0, batch)
+    assert network.sizes == [6, 5, 3, 3, 3, 2]
+    assert Gradients(asked, task, task.recipe.replace(micro_batch=3))(0, batch) == outcome
+    for mine, other in zip(network.parameters(), asked.parameters(), strict=True):
+        assert torch.equal(mine.grad, other.grad)
+
+
 def test_one_image_too_large_and_other_errors_end_the_run(task):
     with pytest.raises(TrainingError, match=r"one image alone is too large .*smaller --image-size"):
         Gradients(Greedy(0, FULL[1]), task, task.recipe)(0, batch_of(task))

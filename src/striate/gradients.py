@@ -87,8 +87,9 @@ class Gradients:
         self.memory_format = memory_format(self.network, channels_last=execution.channels_last)
         self.network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         # With static shapes: what is compiled then does not depend on which sizes came before.
-        compiled = torch.compile(self.form, dynamic=False) if execution.compiled else None
-        self.shown: Callable[[Tensor], Tensor | WithAuxiliary] = compiled or self.form
+        self.shown: Callable[[Tensor], Tensor | WithAuxiliary] = self.form
+        if execution.compiled:
+            self.shown = torch.compile(self.form, dynamic=False)
 
     def __call__(self, epoch: int, batch: Batch) -> Outcome:
         """Leave the gradients of a batch; of a loss that is not finite, none that is whole.
