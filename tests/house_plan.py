@@ -4,7 +4,7 @@
 FLOORS = [
     {
         *("errors", "files", "geometry", "images", "intervals", "interruption", "lettering"),
-        *("randomness", "recipe_values", "splines"),
+        *("randomness", "recipe_values", "splines", "worker_processes"),
     },
     {
         *("layers", "recipes", "preparation", "figures", "losses", "outlining"),
@@ -48,6 +48,10 @@ MAY_USE_THE_DOOR = {"cli", "provenance"}
 
 # Source files whose tests do not carry their name.
 TESTED_BY = {
+    "worker_processes": ["test_image_store_keeping", "test_image_store_filling"],
+    "evaluated_sets": ["test_file_classification"],
+    "file_data": ["test_file_classification"],
+    "ordering": ["test_batches"],
     "recipe_values": ["test_recipes"],
     "misfits": ["test_batches", "test_task_making"],
     "splines": ["test_deformation"],
@@ -77,7 +81,6 @@ TESTED_BY = {
     "data_check/looking": ["test_data_check_looking"],
     "data_check/page": ["test_cli_data"],
     "data_check/report": ["test_data_check"],
-    "data_check/workers": ["test_data_check"],
     "datasets/__init__": ["test_datasets"],
     "dense_form/__init__": ["test_dense_form"],
     "dense_form/following": ["test_dense_form", "test_dense_refusals"],
@@ -157,5 +160,6 @@ TESTED_BY = {
     "volumes/tiff_pages": ["test_volumes_tiff"],
     "volumes/tiff_writing": ["test_volumes_tiff"],
     "evaluation": ["test_evaluation", "test_ensembles"],
+    "training": ["test_training", "test_training_refusals"],
     "weights": ["test_weights", "test_weights_in_training"],
 }

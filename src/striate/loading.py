@@ -15,9 +15,9 @@ from striate.devices import memory_kept
 from striate.errors import RunError
 from striate.image_store import ImageStore
 from striate.image_store.cutting import middle_windows, training_windows
-from striate.image_store.filling import end_with_parent
 from striate.preparation import InputSpec
 from striate.recipes import Recipe
+from striate.worker_processes import begin_worker
 
 AHEAD = 4  # batches that each worker may be ahead
 
@@ -134,5 +134,5 @@ def _unchanged(made: Any) -> Any:
 
 
 def _begin_worker(number: int) -> None:
-    end_with_parent()
+    begin_worker()
     memory_kept().__enter__()

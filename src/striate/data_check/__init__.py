@@ -13,11 +13,11 @@ import numpy as np
 from striate.data_check.finding import findings
 from striate.data_check.looking import Seen, look_at, look_at_chunk
 from striate.data_check.report import Report
-from striate.data_check.workers import begin_worker
 from striate.datasets.listing import Listing, Place
 from striate.datasets.sets import ImageSet
 from striate.errors import RunError
 from striate.images import DecodedImage
+from striate.worker_processes import begin_worker
 
 __all__ = ["Report", "check", "check_in_memory"]
 

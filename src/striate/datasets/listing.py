@@ -1,5 +1,7 @@
 """Images that lie in files or archives, listed before any of them is opened."""
 
+import errno
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,7 +32,10 @@ class Place(NamedTuple):
         Raises:
             OSError: The file cannot be read.
         """
-        with Path(self.path).open("rb") as file:
+        path = Path(self.path)
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for, for ever
+            raise OSError(errno.EINVAL, "no file but a folder, pipe or device")
+        with path.open("rb") as file:
             file.seek(self.offset)
             return file.read() if self.size is None else file.read(self.size)
 

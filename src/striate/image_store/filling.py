@@ -1,11 +1,7 @@
 """Every image read once, in worker processes: checked, reduced, measured, and kept."""
 
-import ctypes
 import hashlib
 import multiprocessing
-import os
-import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -22,13 +18,13 @@ from striate.errors import DataError, RunError
 from striate.image_store.forms import Form, Kept, keep
 from striate.image_store.keeping import Cache, Record, Segment, Stamp, by_content, stamp
 from striate.images import read_image
+from striate.worker_processes import begin_worker
 
 Progress = Callable[[int, int], None]
 
 SECONDS_BETWEEN_COMMITS = 2.0
 CHUNK = 16  # images that a worker is handed at once
 BLOCK = 128  # squared bytes whose sum a float32 holds exactly
-PARENT_DEATH_SIGNAL = 1  # of Linux's prctl
 
 
 class Refused(NamedTuple):
@@ -206,7 +202,7 @@ _reader: _Reader | None = None
 
 def _begin_worker(form: Form, cache: Cache | None) -> None:
     global _reader
-    end_with_parent()
+    begin_worker()
     _reader = _Reader(form, cache)
 
 
@@ -214,14 +210,3 @@ def _read_chunk(places: Sequence[Place]) -> list[Record | Refused]:
     if _reader is None:
         raise RuntimeError("a worker was not begun")
     return [_reader.read(place) for place in places]
-
-
-def end_with_parent() -> None:
-    """Make a worker process leave Ctrl-C to its parent, compute on one thread, and die with it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    torch.set_num_threads(1)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
-        if os.getppid() == 1:
-            os._exit(1)

@@ -1,4 +1,4 @@
-"""How a worker process of the check begins."""
+"""How a worker process begins: quietly, on one thread, and not to outlive its parent."""
 
 import ctypes
 import os
@@ -13,13 +13,16 @@ PARENT_DEATH_SIGNAL = 1  # of Linux's prctl
 def begin_worker() -> None:
     """Leave Ctrl-C to the parent, die with it, compute on one thread, say nothing.
 
-    Libraries in C write about damaged files to stderr themselves; what is wrong with a file
-    stands in the report.
+    Libraries in C write about damaged files to stderr themselves; what is wrong with a file is
+    told by the parent.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threadpool_limits(1)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
         if os.getppid() == 1:
             os._exit(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
