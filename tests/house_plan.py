@@ -4,14 +4,14 @@
 FLOORS = [
     {
         *("errors", "files", "geometry", "images", "intervals", "interruption", "lettering"),
-        *("randomness", "recipe_values"),
+        *("randomness", "recipe_values", "distributed"),
     },
     {
         *("layers", "recipes", "preparation", "figures", "losses", "outlining"),
         *("metrics", "devices", "display", "fully_convolutional", "normalization"),
         *("rejection", "mirroring", "modes", "intensities", "volumes"),
         *("fetching", "weights_files", "published_weights"),
-        *("segmentation_losses", "tile_input"),
+        *("segmentation_losses", "tile_input", "batch_statistics"),
     },
     {
         *("models", "datasets", "augmentation", "deformation", "windows", "tracing"),
