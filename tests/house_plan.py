@@ -4,8 +4,9 @@
 FLOORS = [
     {
         *("errors", "files", "geometry", "images", "intervals", "interruption", "lettering"),
-        *("randomness", "recipe_values", "distributed"),
+        *("randomness", "recipe_values", "launching"),
     },
+    {"distributed"},
     {
         *("layers", "recipes", "preparation", "figures", "losses", "outlining"),
         *("metrics", "devices", "display", "fully_convolutional", "normalization"),

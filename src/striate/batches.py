@@ -19,6 +19,7 @@ from striate.augmentation import (
     warps,
 )
 from striate.datasets.sets import Part
+from striate.distributed import share_of
 from striate.errors import DataError
 from striate.figures import figure_extent
 from striate.preparation import InputSpec, normalize, prepare, size_with_side, to_unit
@@ -38,12 +39,24 @@ class Batch(NamedTuple):
         images: ``(N, C, *spatial)``, as the network reads them.
         targets: ``(N,)`` class indices; of masks ``(N, *spatial)``.
         weights: Of masks, perhaps the weight of each pixel, as the targets lie.
+        whole: Examples of the step over all processes; by default those here.
     """
 
     indices: Tensor
     images: Tensor
     targets: Tensor
     weights: Tensor | None = None
+    whole: int | None = None
+
+    @property
+    def num_examples(self) -> int:
+        """Examples of the step, over all processes."""
+        return len(self.targets) if self.whole is None else self.whole
+
+    @property
+    def share(self) -> float:
+        """How much of the step's examples are here."""
+        return len(self.targets) / self.num_examples
 
 
 @dataclass(frozen=True)
@@ -255,6 +268,7 @@ def training_batches(
     epoch: int,
     *,
     first_step: int = 0,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[Batch]:
     """Give an epoch's batches: every image once, in the order of (seed, epoch), augmented.
 
@@ -265,12 +279,15 @@ def training_batches(
         recipe: Batch size, seed and augmentation.
         epoch: Counted from 0.
         first_step: Steps of this epoch that are already done and are left out.
+        share: Place of a process and number of processes: it gets its rows of each batch.
     """
     places = order(recipe.seed, epoch, len(part.targets))
     steps = steps_per_epoch(len(places), recipe.batch_size)
     ends = [recipe.batch_size * step for step in range(1, steps)]
-    for indices in torch.tensor_split(places, ends)[first_step:]:
-        indices = indices.to(part.images.device)
+    for every in torch.tensor_split(places, ends)[first_step:]:
+        own = share_of(len(every), share)
+        # What makes images wants one at least: a process without any makes one and drops it.
+        indices = (every[own] if own.stop > own.start else every[:1]).to(part.images.device)
         stored = mirror(part.images.index_select(0, indices), recipe, epoch, indices)
         if recipe.crop != "center" or warps(recipe):
             windows = take_windows(stored, value_range, spec, recipe, epoch, indices)
@@ -279,7 +296,9 @@ def training_batches(
             images = prepare(stored, value_range, spec)
         images = shift_colors(images, spec, recipe, epoch, indices)
         images = shift_pixels(images, recipe, epoch, indices, outside_color(spec))
-        yield Batch(indices, images, part.targets[indices])
+        count = own.stop - own.start
+        targets = part.targets[indices]
+        yield Batch(indices[:count], images[:count], targets[:count], whole=len(every))
 
 
 def sized(recipe: Recipe, given: Collection[str], num_images: int) -> Recipe:

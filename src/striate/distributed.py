@@ -7,7 +7,6 @@ Small numbers and objects travel between processors (gloo), gradients on GPUs be
 (NCCL). What torchrun keeps over a restart of its processes, ``remember`` writes.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from striate.errors import FailedElsewhere, RunError, StriateError
+from striate.launching import attempt, is_launched
 
 if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
@@ -38,12 +38,7 @@ def processes() -> Iterator[None]:
         RunError: The processes do not find one another.
         FailedElsewhere: Another process failed.
     """
-    if size() > 1 or not {"TORCHELASTIC_RUN_ID", "RANK", "WORLD_SIZE"} <= os.environ.keys():
-        yield
-        return
-    import torch.distributed as dist
-
-    if dist.is_initialized():
+    if _group() is not None or not is_launched():
         yield
         return
     store = _join()
@@ -56,7 +51,7 @@ def processes() -> Iterator[None]:
         code = 130 if isinstance(error, KeyboardInterrupt) else getattr(error, "exit_code", 1)
         raise FailedElsewhere("another process failed and has said why", code) from None
     finally:
-        dist.destroy_process_group()
+        torch.distributed.destroy_process_group()
 
 
 def _join() -> "Store":
@@ -68,16 +63,15 @@ def _join() -> "Store":
     try:
         whole, number, count = next(iter(rendezvous("env://")))
         # torchrun's table outlives a restart, with the addresses of processes that are gone.
-        attempt = f"{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')} of {count}"
-        store = PrefixStore(f"{_PREFIX} {attempt}", whole)
+        store = PrefixStore(f"{_PREFIX} {attempt()}", whole)
         on_gpus = torch.cuda.is_available() and dist.is_nccl_available()
         backend = "cpu:gloo,cuda:nccl" if on_gpus else "gloo"
         dist.init_process_group(backend, store=store, rank=number, world_size=count)
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise RunError(
-            f"the {os.environ['WORLD_SIZE']} processes do not find one another ({reason[:120]}); "
-            "look at --rdzv-endpoint and at the firewall between the machines"
+            f"the processes do not find one another ({reason[:120]}); look at torchrun's "
+            "--rdzv-endpoint and at the firewall between the machines"
         ) from error
     return store
 
@@ -95,13 +89,8 @@ def rank() -> int:
 
 
 def is_first() -> bool:
-    """Say whether this is the process that writes and speaks, also before the others are found."""
-    return rank() == 0 if size() > 1 else os.environ.get("RANK", "0") == "0"
-
-
-def local_rank() -> int:
-    """Give this process's place among those of this machine."""
-    return int(os.environ.get("LOCAL_RANK", "0")) if size() > 1 else 0
+    """Say whether this is the process that writes and speaks."""
+    return rank() == 0
 
 
 def own_slice(count: int) -> slice:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from striate.batches import Batch, TrainingData, steps_per_epoch, training_batches
 from striate.datasets.sets import Part
+from striate.distributed import in_shares, total
 from striate.losses import CrossEntropy, Loss, MaximumAPosteriori, SquaredError
 from striate.preparation import InputSpec
 from striate.recipes import Recipe
@@ -60,17 +61,25 @@ class Task(Protocol):
     def form(self, network: nn.Module) -> nn.Module:
         """Give what is shown the batches: the network itself, or a form that shares its weights."""
 
-    def batches(self, epoch: int, first_step: int) -> Iterator[Batch]:
-        """Give an epoch's batches from a step on, each a function of seed, epoch and place."""
+    def batches(
+        self, epoch: int, first_step: int, share: tuple[int, int] = (0, 1)
+    ) -> Iterator[Batch]:
+        """Give an epoch's batches from a step on, each a function of seed, epoch and place.
+
+        Of each batch a process gets its share of the rows: its place, and how many there are.
+        """
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Give what is minimised, a mean over the batch."""
+        """Give what is minimised, a mean over the batch of all processes.
+
+        It is the same on all; its gradients are to be added up over them.
+        """
 
     def mistakes(self, logits: Tensor, batch: Batch) -> tuple[int, int]:
-        """Count what is wrong, and how many there were to be right."""
+        """Count what is wrong here, and how many there were to be right."""
 
     def validate(self, network: nn.Module) -> Measures:
-        """Measure a network on the validation part, if there is one."""
+        """Measure a network on the validation part, if there is one, each process on its share."""
 
 
 class Classification:
@@ -101,15 +110,21 @@ class Classification:
         """Give the network itself."""
         return network
 
-    def batches(self, epoch: int, first_step: int) -> Iterator[Batch]:
+    def batches(
+        self, epoch: int, first_step: int, share: tuple[int, int] = (0, 1)
+    ) -> Iterator[Batch]:
         """Give every image once, in an order of its own."""
         return training_batches(
-            self.training, self.value_range, self.spec, self.recipe, epoch, first_step=first_step
+            *(self.training, self.value_range, self.spec, self.recipe, epoch),
+            first_step=first_step,
+            share=share,
         )
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Average over the images."""
-        return self._loss(logits, batch.targets)
+        if len(batch.targets) == 0:
+            return total(0 * logits.sum())
+        return total(self._loss(logits, batch.targets) * batch.share)
 
     def mistakes(self, logits: Tensor, batch: Batch) -> tuple[int, int]:
         """Count the images that are wrong."""
@@ -120,12 +135,10 @@ class Classification:
         part = self.validation
         if part is None:
             raise ValueError("there is no validation part; set the recipe's validation above 0")
-        logits = logits_of(
-            network,
+        last = self.recipe.channels_last
+        logits = in_shares(
             part.images,
-            self.value_range,
-            self.spec,
-            channels_last=self.recipe.channels_last,
+            lambda own: logits_of(network, own, self.value_range, self.spec, channels_last=last),
         )
         wrong = int((logits.argmax(dim=1) != part.targets).sum())
         return Measures(self._loss(logits, part.targets).item(), wrong / len(part.targets))

@@ -1,6 +1,7 @@
 """The loop that updates weights: epochs, choices on validation, saving, stopping."""
 
 import copy
+import hashlib
 import math
 import threading
 import time
@@ -10,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from striate import distributed
+from striate.batch_statistics import over_processes
 from striate.batches import Batch
 from striate.display import Display, Silent
 from striate.errors import Interrupted, RunError, TrainingError
@@ -61,6 +64,7 @@ class TrainingLoop:
         self.device = device = device or torch.device("cpu")
         self.save_seconds = save_seconds
         self.memory_format = memory_format(network, recipe)
+        over_processes(network)
         self.network = network.to(device).train()
         self.network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network) if recipe.ema else None
@@ -84,6 +88,7 @@ class TrainingLoop:
             "optimizer": self.optimizer.state(),
             "best": self.best,
             "threads": torch.get_num_threads(),
+            "processes": distributed.size(),
         }
 
     def load(self, state: State) -> None:
@@ -101,6 +106,7 @@ class TrainingLoop:
         """Train until the recipe is done, saving on the way."""
         recipe, at = self.recipe, self.at
         examples = self.task.num_examples
+        self._require_equal()
         if not at.finished:
             self.display.note(self._plan())
         self.display.begin(recipe.epochs, examples, at.epoch * examples + at.seen)
@@ -130,34 +136,54 @@ class TrainingLoop:
     def _plan(self) -> str:
         """Say in a line what is about to be done."""
         threads = torch.get_num_threads()
+        spread = f", {distributed.size()} processes" if distributed.size() > 1 else ""
         return (
             f"{self.recipe.network} on {self.recipe.data}: "
             f"{_counted(self.task.num_training, 'image')}, "
             f"{_counted(self.steps_per_epoch, 'step')} an epoch, {self.device}, "
-            f"{_counted(threads, 'thread')}"
+            f"{_counted(threads, 'thread')}{spread}"
         )
+
+    def _require_equal(self) -> None:
+        """Refuse processes that would learn from other data or begin with other weights."""
+        if distributed.size() == 1:
+            return
+        remedy = "give every machine the same data and the same striate"
+        distributed.require_equal("the data", self.task.fingerprint, remedy)
+        content = hashlib.sha256()
+        for tensor in self.network.state_dict().values():
+            content.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        distributed.require_equal("the weights", content.hexdigest(), remedy)
 
     def epoch(self, run: Run, stopped: threading.Event) -> None:
         """Train to the end of the epoch, from the step where it stands."""
         recipe, at = self.recipe, self.at
-        for batch in self.task.batches(at.epoch, at.step):
+        share = distributed.rank(), distributed.size()
+        for batch in self.task.batches(at.epoch, at.step, share):
             loss = self._step(run, batch)
             at.step += 1
-            self._read_clock()
-            self.display.step(at.epoch + 1, len(batch.targets), loss)
+            is_stopped = self._read_clock(stopped.is_set())
+            self.display.step(at.epoch + 1, batch.num_examples, loss)
             if recipe.time is not None and at.elapsed >= recipe.time:
                 break
-            if stopped.is_set():
+            if is_stopped:
                 self._save(run)
+                distributed.wait()
                 raise Interrupted(
                     f"stopped in epoch {at.epoch + 1}, step {at.step}; all is saved, go on with "
                     f"`striate train --resume {run.path}`"
                 )
         self._end_epoch(run)
 
-    def _read_clock(self) -> None:
-        """Take the time in begun milliseconds, so that what is compared is what is written."""
-        self.at.elapsed = math.ceil(1000 * (time.monotonic() - self.started)) / 1000
+    def _read_clock(self, is_stopped: bool = False) -> bool:
+        """Take the first process's time, and say whether any process was told to stop.
+
+        The time is in begun milliseconds, so that what is compared is what is written.
+        """
+        elapsed = math.ceil(1000 * (time.monotonic() - self.started)) / 1000
+        told = torch.tensor([elapsed * distributed.is_first(), is_stopped], dtype=torch.float64)
+        self.at.elapsed, stops = distributed.add_up(told).tolist()
+        return bool(stops)
 
     def _step(self, run: Run, batch: Batch) -> float:
         at = self.at
@@ -174,14 +200,16 @@ class TrainingLoop:
         if not math.isfinite(value):
             self._refuse(run, f"the loss is {value}", rate, batch.indices)
         loss.backward()  # type: ignore[no-untyped-call]
+        distributed.add_up_gradients(self.optimizer.parameters)
         self.optimizer.step(rate)
         if self.average is not None:
             update_average(self.average, self.network, self.recipe.ema, self.optimizer.steps)
-        at.loss_sum += value * len(batch.targets)
-        wrong, judged = self.task.mistakes(logits, batch)
+        at.loss_sum += value * batch.num_examples
+        counts = torch.tensor(self.task.mistakes(logits, batch))
+        wrong, judged = distributed.add_up(counts).tolist()
         at.mistakes += wrong
         at.judged += judged
-        at.seen += len(batch.targets)
+        at.seen += batch.num_examples
         return value
 
     def _rate(self, step_of_epoch: int) -> float:
@@ -250,6 +278,8 @@ class TrainingLoop:
         return {name: tensor.detach().clone() for name, tensor in weights.items()}
 
     def _save(self, run: Run) -> None:
+        if not distributed.is_first():
+            return
         try:
             run.save(self.state())
         except RunError as error:
@@ -259,20 +289,22 @@ class TrainingLoop:
 
     def _refuse(self, run: Run, what: str, rate: float, indices: Tensor | None) -> None:
         at = self.at
-        file = run.note_stop(
-            {
-                "reason": what,
-                "epoch": at.epoch + 1,
-                "step": at.step + 1,
-                "learning_rate": rate,
-                "images": None if indices is None else indices.tolist(),
-                "largest_weight": {
-                    name: weight.detach().abs().max().item()
-                    for name, weight in self.network.named_parameters()
-                },
-            }
-        )
-        run.write_results(self.best["weights"], at.rows)
+        parts = distributed.gather_objects([] if indices is None else indices.tolist())
+        stop = {
+            "reason": what,
+            "epoch": at.epoch + 1,
+            "step": at.step + 1,
+            "learning_rate": rate,
+            "images": None if indices is None else [index for part in parts for index in part],
+            "largest_weight": {
+                name: weight.detach().abs().max().item()
+                for name, weight in self.network.named_parameters()
+            },
+        }
+        file = distributed.from_first(lambda: run.note_stop(stop))
+        if distributed.is_first():
+            run.write_results(self.best["weights"], at.rows)
+        distributed.wait()
         raise TrainingError(
             f"{what} in epoch {at.epoch + 1}, step {at.step + 1}, at learning rate {rate:.3g}; "
             f"the best weights before it are kept, see {file}; try a lower --learning-rate"
