@@ -230,14 +230,14 @@ def test_principal_colours_are_numpy_s_and_do_not_depend_on_the_order_of_the_ima
     generator = torch.Generator().manual_seed(2)
     images = torch.randint(256, (2300, 3, 5, 4), dtype=torch.uint8, generator=generator)
     images[:, 1] = images[:, 0] // 2 + 20  # so that the axes are not arbitrary
-    axes = color_axes(images, (0, 255))
-    assert axes == color_axes(images.flip(0), (0, 255))
+    axes = color_axes([images], (0, 255))
+    assert axes == color_axes([images.flip(0)], (0, 255))
     pixels = images.permute(0, 2, 3, 1).reshape(-1, 3).double().numpy() / 255
     values, vectors = np.linalg.eigh(np.cov(pixels.T, bias=True))
     for axis, value, vector in zip(axes, values[::-1], vectors.T[::-1], strict=True):
         assert np.linalg.norm(axis) == pytest.approx(value)
         assert abs(np.dot(axis, vector)) == pytest.approx(value)
-    same = color_axes(images.float() / 255 * 2 - 1, (-1, 1))
+    same = color_axes([images.float() / 255 * 2 - 1], (-1, 1))
     assert np.allclose(np.abs(axes), np.abs(same), atol=1e-6)
 
 

@@ -4,6 +4,7 @@ import contextlib
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ import tifffile
 from PIL import Image
 
 from striate.errors import DataError
-from striate.images.decoding import Stored, decode, kind_of
+from striate.images.decoding import decode, kind_of
+from striate.images.pillow import Stored
 
 RNG = np.random.default_rng(16)
 RAMP = np.arange(65_536, dtype=np.uint16).reshape(256, 256)
@@ -106,10 +108,8 @@ def palette(transparency=None) -> bytes:
     return written(picture, "PNG", **({"transparency": transparency} if transparency else {}))
 
 
-def stored(tmp_path, data: bytes, max_pixels: int = MANY) -> Stored:
-    path = tmp_path / "file"
-    path.write_bytes(data)
-    return decode(path, kind_of(data), max_pixels)
+def stored(data: bytes, max_pixels: int = MANY) -> Stored:
+    return decode(io.BytesIO(data), Path("file"), kind_of(data), max_pixels)
 
 
 COLOURS = np.array([[10, 20, 30], [40, 50, 60], [70, 80, 90]])[GREY % 3]
@@ -218,11 +218,11 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_kind_of_file_gives_its_exact_pixels(tmp_path, name):
+def test_every_kind_of_file_gives_its_exact_pixels(name):
     data, pixels, full_scale, has_alpha, words = FILES[name]
     pixels = np.array(pixels)
     pixels = pixels if pixels.ndim == 3 else pixels[..., None]
-    got = stored(tmp_path, data)
+    got = stored(data)
     assert got.pixels.shape == pixels.shape
     assert np.abs(got.pixels.astype(np.float64) - pixels).max() <= (1e-7 if "64" in name else 0)
     assert got.pixels.dtype == (np.uint8 if full_scale < 256 else np.uint16) or full_scale == 1
@@ -232,7 +232,7 @@ def test_every_kind_of_file_gives_its_exact_pixels(tmp_path, name):
     assert bool(got.notes) == bool(words)
 
 
-def test_no_flipped_bit_of_a_palette_png_gives_other_pixels(tmp_path):
+def test_no_flipped_bit_of_a_palette_png_gives_other_pixels():
     colours = np.random.default_rng(0).integers(0, 256, (6, 7, 3), dtype=np.uint8)
     picture = Image.fromarray(colours).quantize(16)
     data, pixels = written(picture, "PNG", compress_level=9), np.array(picture.convert("RGB"))
@@ -241,7 +241,7 @@ def test_no_flipped_bit_of_a_palette_png_gives_other_pixels(tmp_path):
         flipped = bytearray(data)
         flipped[bit // 8] ^= 1 << bit % 8
         with contextlib.suppress(Exception):
-            if not (stored(tmp_path, bytes(flipped)).pixels == pixels).all():
+            if not (stored(bytes(flipped)).pixels == pixels).all():
                 silent.append(bit)
     assert silent == []
 
@@ -258,38 +258,38 @@ def test_no_flipped_bit_of_a_palette_png_gives_other_pixels(tmp_path):
     ],
     ids=["png-grey", "png-la", "png-rgb", "png-rgba", "tiff-rgb", "pgm"],
 )
-def test_a_ramp_of_16_bits_keeps_its_65_536_levels(tmp_path, write):
-    pixels = stored(tmp_path, write()).pixels
+def test_a_ramp_of_16_bits_keeps_its_65_536_levels(write):
+    pixels = stored(write()).pixels
     assert (pixels[..., 0] == RAMP).all()
     assert all(len(np.unique(channel)) == 65_536 for channel in np.moveaxis(pixels, 2, 0))
 
 
-def test_cmyk_is_converted_and_said_and_a_profile_is_left_alone_and_said(tmp_path):
+def test_cmyk_is_converted_and_said_and_a_profile_is_left_alone_and_said():
     cyan = Image.new("CMYK", (16, 8), (255, 0, 0, 0))
-    got = stored(tmp_path, written(cyan, "JPEG", quality=100, icc_profile=b"a profile"))
+    got = stored(written(cyan, "JPEG", quality=100, icc_profile=b"a profile"))
     assert got.pixels.shape == (8, 16, 3)
     assert np.abs(got.pixels.astype(int) - (0, 255, 255)).max() <= 3
     assert "CMYK converted to RGB" in got.notes[0]
     assert got.notes[1:] == ("colour profile not applied",)
-    separated = stored(tmp_path, written(cyan, "TIFF"))
+    separated = stored(written(cyan, "TIFF"))
     assert (separated.pixels == (0, 255, 255)).all()
 
 
-def test_colours_multiplied_with_their_opacity_are_divided_again(tmp_path):
+def test_colours_multiplied_with_their_opacity_are_divided_again():
     colours = np.array([[[100, 50, 0, 128], [9, 9, 9, 255], [0, 0, 0, 0]]], np.uint8)
-    got = stored(tmp_path, tiff(colours, photometric="rgb", extrasamples=["assocalpha"]))
+    got = stored(tiff(colours, photometric="rgb", extrasamples=["assocalpha"]))
     assert got.pixels[0].tolist() == [[199, 100, 0, 128], [9, 9, 9, 255], [0, 0, 0, 0]]
     assert got.has_alpha
     assert "divided" in got.notes[0]
 
 
-def test_the_orientation_of_a_tiff_is_found_or_already_applied(tmp_path):
+def test_the_orientation_of_a_tiff_is_found_or_already_applied():
     tag = [(274, "H", 1, 6, True)]
-    assert stored(tmp_path, tiff(COLOUR, extratags=tag)).orientation == 6
+    assert stored(tiff(COLOUR, extratags=tag)).orientation == 6
     exif = Image.Exif()
     exif[274] = 6
     lzw = written(Image.fromarray(COLOUR), "TIFF", compression="tiff_lzw", exif=exif)
-    got = stored(tmp_path, lzw)
+    got = stored(lzw)
     assert (got.pixels == np.rot90(COLOUR, -1)).all()
     assert (got.orientation, got.notes) == (1, ("turned upright by EXIF orientation 6",))
 
@@ -307,17 +307,17 @@ def test_the_orientation_of_a_tiff_is_found_or_already_applied(tmp_path):
     ],
     ids=["range", "above", "nan", "signed", "32-bit", "lab", "volume"],
 )  # fmt: skip
-def test_values_without_a_known_white_are_refused(tmp_path, pixels, options, message):
+def test_values_without_a_known_white_are_refused(pixels, options, message):
     with pytest.raises(DataError, match=message):
-        stored(tmp_path, tiff(pixels, **options))
+        stored(tiff(pixels, **options))
 
 
-def test_deep_colour_that_only_pillow_could_unpack_is_refused_rather_than_cut(tmp_path):
+def test_deep_colour_that_only_pillow_could_unpack_is_refused_rather_than_cut():
     data = bytearray(tiff(DEEP[..., :3], photometric="rgb"))
     where = data.index(struct.pack("<HHI", 259, 3, 1))  # the tag of the compression
     data[where + 8] = 5
     with pytest.raises(DataError, match=r"3 × 16 bits, LZW compressed, RGB; save it .* deflate"):
-        stored(tmp_path, bytes(data))
+        stored(bytes(data))
 
 
 @pytest.mark.parametrize(
@@ -331,7 +331,7 @@ def test_deep_colour_that_only_pillow_could_unpack_is_refused_rather_than_cut(tm
     ],
     ids=["png", "png-16", "tiff", "pgm", "bmp"],
 )
-def test_too_many_pixels_are_refused_before_decoding(tmp_path, data):
+def test_too_many_pixels_are_refused_before_decoding(data):
     cut = data[: len(data) - 10]  # decoding would fail, the size is still there
     with pytest.raises(DataError, match=r"is 7×\d, (35|42) pixels; the limit is 34: shrink it"):
-        stored(tmp_path, cut if data[:2] != b"II" else data, max_pixels=34)
+        stored(cut if data[:2] != b"II" else data, max_pixels=34)

@@ -1,5 +1,7 @@
 """Random changes of images, a batch at a time, drawn from (seed, epoch, index)."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -66,13 +68,15 @@ def outside_color(spec: InputSpec) -> Tensor:
     return normalized_color(spec.background if framed else spec.mean, spec)
 
 
-def color_axes(images: Tensor, value_range: tuple[float, float]) -> tuple[tuple[float, ...], ...]:
+def color_axes(
+    images: Iterable[Tensor], value_range: tuple[float, float]
+) -> tuple[tuple[float, ...], ...]:
     """Find the principal colours of a set, by which ``shift_colors`` moves them.
 
     Sums over bytes are whole numbers, so they do not depend on the order of the images.
 
     Args:
-        images: ``(N, 3, H, W)``, as stored.
+        images: ``(N, 3, H, W)``, as stored, in parts of any size.
         value_range: Stored values that mean black and white.
 
     Returns:
@@ -81,19 +85,18 @@ def color_axes(images: Tensor, value_range: tuple[float, float]) -> tuple[tuple[
 
     Example:
         >>> pixels = torch.tensor([[0.0, 0, 0], [1, 1, 0]]).T.view(1, 3, 1, 2)  # black, yellow
-        >>> [round(value, 4) + 0 for value in color_axes(pixels, (0, 1))[0]]
+        >>> [round(value, 4) + 0 for value in color_axes([pixels], (0, 1))[0]]
         [0.3536, 0.3536, 0.0]
     """
-    total = torch.zeros(3, dtype=torch.float64, device=images.device)
-    products = torch.zeros(3, 3, dtype=torch.float64, device=images.device)
-    for part in torch.split(images, 1000):
+    total, products, count = torch.zeros(3).double(), torch.zeros(3, 3).double(), 0
+    for part in images:
         pixels = part.transpose(0, 1).flatten(1).double()
-        total += pixels.sum(dim=1)
-        products += pixels @ pixels.T
-    count = images.shape[0] * images.shape[2] * images.shape[3]
+        total += pixels.sum(dim=1).cpu()
+        products += (pixels @ pixels.T).cpu()
+        count += pixels.shape[1]
     mean, span = total / count, value_range[1] - value_range[0]
     covariance = (products / count - mean[:, None] * mean) / span**2
-    values, vectors = torch.linalg.eigh(covariance.cpu())
+    values, vectors = torch.linalg.eigh(covariance)
     signs = torch.where(vectors.sum(dim=0) < 0, -1.0, 1.0)  # the sign is free: mostly lighter
     axes = (vectors * signs * values).T.flip(0)
     return tuple(tuple(row) for row in axes.tolist())

@@ -173,7 +173,7 @@ def input_spec(
         background=background,
         training_size=tuple(own),
         figure_extent=figure_extent(to_unit(sample, value_range), background),
-        color_axes=color_axes(images, value_range) if recipe.pca_color else None,
+        color_axes=color_axes(torch.split(images, 1000), value_range) if recipe.pca_color else None,
     )
 
 
@@ -182,9 +182,19 @@ def _image_size(own: tuple[int, ...], wanted: tuple[int, ...], recipe: Recipe) -
     if side is None and recipe.side_range is not None:
         side = sum(recipe.side_range) // 2
     if side is None:
-        fits = all(w / 2 <= s <= w for s, w in zip(own, wanted, strict=True))
-        return own if fits else wanted
+        return suited_size(own, wanted)
     return (side,) * len(wanted) if side <= min(wanted) else size_with_side(own, side)
+
+
+def suited_size(own: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, ...]:
+    """Keep the images' own size where it is at least half of the network's input, and fits it.
+
+    Example:
+        >>> suited_size((28, 28), (32, 32)), suited_size((8, 8), (32, 32))
+        ((28, 28), (32, 32))
+    """
+    fits = all(w / 2 <= s <= w for s, w in zip(own, wanted, strict=True))
+    return own if fits else wanted
 
 
 class Misfit(NamedTuple):

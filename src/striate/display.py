@@ -3,19 +3,23 @@
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _SECONDS_BETWEEN_FRAMES = 0.1
+_SECONDS_BETWEEN_LINES = 10
+
+Counter = Callable[[int, int], None]
 
 
 class Display(Protocol):
     """Is told what happens; see ``Lines`` for when each is called."""
 
     def note(self, text: str) -> None: ...  # noqa: D102
+    def reading(self) -> AbstractContextManager[Counter | None]: ...  # noqa: D102
     def begin(self, epochs: int, images: int, done: int) -> None: ...  # noqa: D102
     def step(self, epoch: int, images: int, loss: float) -> None: ...  # noqa: D102
     def end_epoch(self, row: Mapping[str, float | None]) -> None: ...  # noqa: D102
@@ -27,6 +31,10 @@ class Silent:
 
     def note(self, text: str) -> None:
         """Ignore a message."""
+
+    def reading(self) -> AbstractContextManager[Counter | None]:
+        """Count nothing."""
+        return nullcontext(None)
 
     def begin(self, epochs: int, images: int, done: int) -> None:
         """Ignore the start."""
@@ -47,6 +55,21 @@ class Lines(Silent):
     def note(self, text: str) -> None:
         """Say something once."""
         print(text, file=sys.stderr, flush=True)
+
+    @contextmanager
+    def reading(self) -> Iterator[Counter | None]:
+        """Images are read before training; give what is to be called with those done and all."""
+        started = last = time.monotonic()
+
+        def count(done: int, whole: int) -> None:
+            nonlocal last
+            now = time.monotonic()
+            if now - last >= _SECONDS_BETWEEN_LINES and done < whole:
+                last = now
+                left = (now - started) / max(done, 1) * (whole - done)
+                self.note(f"read {done:,} of {whole:,} images, {left:.0f} s left")
+
+        yield count
 
     def begin(self, epochs: int, images: int, done: int) -> None:
         """Training starts: so many epochs of so many images, ``done`` images already seen."""
@@ -70,6 +93,10 @@ class Bar(Lines):
             super().note(text)
         else:
             self.progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def reading(self) -> AbstractContextManager[Counter | None]:
+        """Draw a bar while images are read before training."""
+        return count_bar("reading", "images")
 
     def begin(self, epochs: int, images: int, done: int) -> None:
         """Draw the bar."""
@@ -134,8 +161,8 @@ def _is_drawable() -> bool:
 
 
 @contextmanager
-def tile_bar(name: str) -> Iterator[Callable[[int, int], None] | None]:
-    """Show how many tiles of an image are done, with the time left; else as ``image_bar``."""
+def count_bar(name: str, unit: str) -> Iterator[Counter | None]:
+    """Show how many of what are done, with the time left; else as ``image_bar``."""
     if not _is_drawable():
         yield None
         return
@@ -150,7 +177,7 @@ def tile_bar(name: str) -> Iterator[Callable[[int, int], None] | None]:
 
     with Progress(
         *(TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()),
-        *(TextColumn("tiles"), TimeRemainingColumn(compact=True), TextColumn("left")),
+        *(TextColumn(unit), TimeRemainingColumn(compact=True), TextColumn("left")),
         console=Console(stderr=True),
         transient=True,
     ) as progress:
@@ -159,7 +186,7 @@ def tile_bar(name: str) -> Iterator[Callable[[int, int], None] | None]:
 
 
 @contextmanager
-def image_bar() -> Iterator[Callable[[int, int], None] | None]:
+def image_bar() -> Iterator[Counter | None]:
     """Show how many images are done; give what is to be called with these and all images.
 
     Where stderr is no terminal that can draw, give None.

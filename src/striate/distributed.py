@@ -189,6 +189,11 @@ def gather_objects(value: _Value) -> list[_Value]:
     return values
 
 
+def joined(values: list[_Value]) -> list[_Value]:
+    """Put the lists of all processes together, in their order."""
+    return [value for theirs in gather_objects(values) for value in theirs]
+
+
 def in_shares(rows: Tensor, score: Callable[[Tensor], Tensor]) -> Tensor:
     """Let each process score its part of the rows, each once; give all answers, in order.
 

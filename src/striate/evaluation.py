@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from striate import datasets
 from striate.datasets.sets import ImageSet
 from striate.devices import choose_device
+from striate.distributed import from_first, in_shares, is_first, processes
 from striate.ensembles import common, member, what_differs
 from striate.errors import DataError, UsageError
 from striate.mask_evaluation import evaluate_masks
@@ -27,6 +29,7 @@ from striate.runs import Run, evaluation_files
 MOST_MISTAKES = 100
 
 
+@processes()
 def evaluate(
     run: Run | Sequence[Run],
     data: str | None = None,
@@ -42,7 +45,8 @@ def evaluate(
     it returns; what follows is of runs that label whole images.
 
     Writes evaluation.json, confusion.svg, mistakes.html and result.png, and the accuracy into
-    the model card. For another set or protocol than the run's own, and for an ensemble, the
+    the model card; of several processes each sees its share of the images, and the first writes.
+    For another set or protocol than the run's own, and for an ensemble, the
     files carry that in their names, as in evaluation-usps.json, evaluation-ten-crop.json and
     evaluation-ensemble-3f81c2d0.json (eight digits for the other runs' folders), and the card
     stays as it is.
@@ -109,6 +113,8 @@ def evaluate(
         "files": list(evaluation_files(other)),
     }
     evaluation["seconds"] = round(time.monotonic() - started, 2)
+    if not is_first():
+        return evaluation
     pictures = _pictures(part.images, images.value_range)
     run.write_evaluation(
         evaluation,
@@ -135,15 +141,22 @@ def _scores(
     progress: Progress | None,
 ) -> Tensor:
     """Ask each run by its protocol, all checked first; average their probabilities."""
-    networks = [run.network().to(device) for run in runs]
+    networks = [from_first(run.network).to(device) for run in runs]
     for run, network in zip(runs, networks, strict=True):
         check_protocol(protocol or run.recipe.protocol, network, run.recipe, run.spec)
     recipes = [run.recipe.replace(protocol=protocol or run.recipe.protocol) for run in runs]
     stored = images.parts["test"].images.to(device)
     answers = [
-        averaged_scores(
-            *(network, stored, images.value_range, run.spec, recipe),
-            progress=None if progress is None else _offset(progress, place, len(runs)),
+        in_shares(
+            stored,
+            partial(
+                averaged_scores,
+                network,
+                value_range=images.value_range,
+                spec=run.spec,
+                recipe=recipe,
+                progress=None if progress is None else _offset(progress, place, len(runs)),
+            ),
         ).cpu()
         for place, (run, network, recipe) in enumerate(zip(runs, networks, recipes, strict=True))
     ]

@@ -33,6 +33,8 @@ class InputSpec(BaseModel):
         color_axes: For AlexNet's shift of colours: each principal direction of the training
             set's colours in [0, 1], times its variance, the largest first. None where the
             recipe does not use it.
+        kept_size, kept_side: Of images in files, to what each is reduced first, as
+            ``image_store.Form`` says; None where there were no files.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,6 +48,8 @@ class InputSpec(BaseModel):
     training_size: tuple[int, ...] | None = None
     figure_extent: float | None = None
     color_axes: tuple[tuple[float, ...], ...] | None = None
+    kept_size: tuple[int, int] | None = None
+    kept_side: int | None = None
 
     @property
     def has_window(self) -> bool:

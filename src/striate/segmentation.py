@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from striate.batches import Batch
 from striate.datasets.masks import IGNORED
 from striate.dense_form import dense
-from striate.distributed import add_up, gather_objects, own_slice, share_of, total
+from striate.distributed import add_up, joined, own_slice, share_of, total
 from striate.mask_data import MaskData, as_shown, class_weights, tiles_per_epoch, with_weights
 from striate.models import find_network
 from striate.modes import evaluating
@@ -107,7 +107,7 @@ class Segmentation:
                 logits, targets = whole(form, image)[None], each.mask[None]
                 losses.append(self._loss(logits, targets).item())
                 confusion += count_pixels(logits.argmax(dim=1), targets, len(self.classes))
-        losses = [loss for theirs in gather_objects(losses) for loss in theirs]
+        losses = joined(losses)
         confusion = add_up(confusion)
         error = 1 - int(confusion.diagonal().sum()) / max(int(confusion.sum()), 1)
         return Measures(sum(losses) / len(losses), error, mean_dice(confusion))

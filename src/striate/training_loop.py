@@ -16,8 +16,8 @@ from striate.batch_statistics import over_processes
 from striate.batches import Batch
 from striate.display import Display, Silent
 from striate.errors import Interrupted, RunError, TrainingError
+from striate.gradients import Gradients, memory_format
 from striate.interruption import stop_signals
-from striate.layers import Dropout, WithAuxiliary, tell_dropout
 from striate.optimization import Optimizer, learning_rate, update_average
 from striate.recipes import Recipe
 from striate.runs import Row, Run, State
@@ -63,15 +63,13 @@ class TrainingLoop:
         self.display = display or Silent()
         self.device = device = device or torch.device("cpu")
         self.save_seconds = save_seconds
-        self.memory_format = memory_format(network, recipe)
         over_processes(network)
         self.network = network.to(device).train()
-        self.network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        self.network.to(memory_format=memory_format(network, recipe))  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network) if recipe.ema else None
-        self.dropouts = [layer for layer in self.network.modules() if isinstance(layer, Dropout)]
         self.optimizer = Optimizer(self.network.parameters(), recipe)
         task.to(device)
-        self.form = task.form(self.network)
+        self.gradients = Gradients(self.network, task, recipe)
         self.steps_per_epoch = task.steps_per_epoch
         self.at = _Progress()
         self.started = time.monotonic()
@@ -186,31 +184,20 @@ class TrainingLoop:
         return bool(stops)
 
     def _step(self, run: Run, batch: Batch) -> float:
-        at = self.at
-        images = batch.images.contiguous(memory_format=self.memory_format)
-        tell_dropout(self.dropouts, self.recipe.seed, at.epoch, batch.indices)
-        answer = self.form(images)
-        logits = answer.logits if isinstance(answer, WithAuxiliary) else answer
-        loss = self.task.loss(logits, batch)
-        if isinstance(answer, WithAuxiliary):
-            for auxiliary in answer.auxiliary:
-                loss = loss + self.recipe.auxiliary * self.task.loss(auxiliary, batch)
-        value = loss.item()
-        rate = self._rate(at.step)
-        if not math.isfinite(value):
-            self._refuse(run, f"the loss is {value}", rate, batch.indices)
-        loss.backward()  # type: ignore[no-untyped-call]
+        at, rate = self.at, self._rate(self.at.step)
+        loss, *counts = self.gradients(at.epoch, batch)
+        if not math.isfinite(loss):
+            self._refuse(run, f"the loss is {loss}", rate, batch.indices)
         distributed.add_up_gradients(self.optimizer.parameters)
         self.optimizer.step(rate)
         if self.average is not None:
             update_average(self.average, self.network, self.recipe.ema, self.optimizer.steps)
-        at.loss_sum += value * batch.num_examples
-        counts = torch.tensor(self.task.mistakes(logits, batch))
-        wrong, judged = distributed.add_up(counts).tolist()
+        at.loss_sum += loss * batch.num_examples
+        wrong, judged = distributed.add_up(torch.tensor(counts)).tolist()
         at.mistakes += wrong
         at.judged += judged
         at.seen += batch.num_examples
-        return value
+        return loss
 
     def _rate(self, step_of_epoch: int) -> float:
         at = self.at
@@ -309,14 +296,6 @@ class TrainingLoop:
             f"{what} in epoch {at.epoch + 1}, step {at.step + 1}, at learning rate {rate:.3g}; "
             f"the best weights before it are kept, see {file}; try a lower --learning-rate"
         )
-
-
-def memory_format(network: nn.Module, recipe: Recipe) -> torch.memory_format:
-    """Choose how maps lie in memory: channels last where the recipe says so, in 2-D or in 3-D."""
-    if not recipe.channels_last:
-        return torch.contiguous_format
-    volumes = any(isinstance(layer, nn.Conv3d) for layer in network.modules())
-    return torch.channels_last_3d if volumes else torch.channels_last
 
 
 def _counted(count: int, what: str) -> str:

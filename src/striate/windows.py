@@ -71,13 +71,13 @@ def take_windows(
     if recipe.side_range is not None:
         return resample(images, *side_spans(images, spec, recipe, epoch, indices), spec)
     images = resize(images, resized_size(images.shape[2:], spec))
-    tops, lefts = _places(images.shape[2:], spec, recipe, epoch, indices).unbind(dim=1)
+    tops, lefts = window_places(images.shape[2:], spec, recipe, epoch, indices).unbind(dim=1)
     height, width = spec.input_size
     windows = images.unfold(2, height, 1).unfold(3, width, 1)
     return windows[torch.arange(len(images), device=images.device), :, tops, lefts]
 
 
-def _places(
+def window_places(
     size: tuple[int, ...] | Tensor,
     spec: InputSpec,
     recipe: Recipe,
@@ -88,6 +88,12 @@ def _places(
     outer = torch.as_tensor(size, device=indices.device)
     inner = torch.tensor(spec.input_size, device=indices.device)
     return integers(recipe.seed, epoch, indices, "window", 2, outer - inner + 1)
+
+
+def drawn_sides(recipe: Recipe, epoch: int, indices: Tensor) -> Tensor:
+    """Draw a shorter side for each image from the recipe's ``side_range``: ``(N,)`` [pixels]."""
+    low, high = recipe.side_range or (0, 0)
+    return low + integers(recipe.seed, epoch, indices, "side", 1, high - low + 1)[:, 0]
 
 
 def side_spans(
@@ -106,10 +112,9 @@ def side_spans(
         What is read of each image downwards and across [pixels of the image].
     """
     own = torch.tensor(images.shape[2:], device=images.device)
-    low, high = recipe.side_range or (0, 0)
-    sides = low + integers(recipe.seed, epoch, indices, "side", 1, high - low + 1)
+    sides = drawn_sides(recipe, epoch, indices)[:, None]
     sizes = (sides * own.double() / own.min()).round().long()
-    places = _places(sizes, spec, recipe, epoch, indices)
+    places = window_places(sizes, spec, recipe, epoch, indices)
     down, across = (
         Span(place * scale, scale, torch.zeros_like(scale), torch.ones_like(scale) * length)
         for place, scale, length in zip(
@@ -137,7 +142,31 @@ def area_spans(
     Returns:
         What is read of each image downwards and across [pixels of the image].
     """
-    height, width = images.shape[2:]
+    own = torch.tensor(images.shape[2:], device=images.device).expand(len(indices), 2)
+    places, parts = area_parts(own, recipe, epoch, indices)
+    down, across = (
+        Span(place.double(), part.double() / side, place, place + part)
+        for place, part, side in zip(
+            places.unbind(dim=1), parts.unbind(dim=1), spec.input_size, strict=True
+        )
+    )
+    return down, across
+
+
+def area_parts(sizes: Tensor, recipe: Recipe, epoch: int, indices: Tensor) -> tuple[Tensor, Tensor]:
+    """Draw a part of each image by area and aspect, as ``area_spans`` says.
+
+    Args:
+        sizes: ``(N, 2)``, height and width of each image [pixels].
+        recipe: Gives the seed.
+        epoch: Counted from 0.
+        indices: ``(N,)``, the images' places in the training set.
+
+    Returns:
+        places: ``(N, 2)``, first row and column of each part.
+        parts: ``(N, 2)``, height and width of each.
+    """
+    height, width = sizes[:, :1].double(), sizes[:, 1:].double()
     drawn = uniforms(recipe.seed, epoch, indices, "area", 2 * TRIES).double()
     areas = (AREA[0] + (AREA[1] - AREA[0]) * drawn[:, :TRIES]) * (height * width)
     low, high = (math.log(end) for end in ASPECT)
@@ -145,20 +174,19 @@ def area_spans(
     heights, widths = (areas / aspects).sqrt().round(), (areas * aspects).sqrt().round()
     fits = (heights >= 1) & (widths >= 1) & (heights <= height) & (widths <= width)
     first = fits.int().argmax(dim=1, keepdim=True)
-    largest = (min(height, round(width / ASPECT[0])), min(width, round(height * ASPECT[1])))
-    parts = torch.cat([heights.gather(1, first), widths.gather(1, first)], dim=1).long()
-    found = fits.any(dim=1, keepdim=True)
-    parts = torch.where(found, parts, torch.tensor(largest, device=images.device))
-    spare = torch.tensor([height, width], device=images.device) - parts
-    places = integers(recipe.seed, epoch, indices, "window", 2, spare + 1)
-    places = torch.where(found, places, spare // 2).double()
-    down, across = (
-        Span(place, part.double() / side, place, place + part)
-        for place, part, side in zip(
-            places.unbind(dim=1), parts.unbind(dim=1), spec.input_size, strict=True
-        )
+    largest = torch.cat(
+        [
+            torch.minimum(height, (width / ASPECT[0]).round()),
+            torch.minimum(width, (height * ASPECT[1]).round()),
+        ],
+        dim=1,
     )
-    return down, across
+    parts = torch.cat([heights.gather(1, first), widths.gather(1, first)], dim=1)
+    found = fits.any(dim=1, keepdim=True)
+    parts = torch.where(found, parts, largest).long()
+    spare = sizes - parts
+    places = integers(recipe.seed, epoch, indices, "window", 2, spare + 1)
+    return torch.where(found, places, spare // 2), parts
 
 
 def resample(images: Tensor, down: Span, across: Span, spec: InputSpec) -> Tensor:

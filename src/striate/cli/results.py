@@ -50,16 +50,19 @@ def evaluate(
     """Measure a run on the test part of its data; reports go into the (first) run's folder."""
     from striate.devices import threads as computing_with
     from striate.display import image_bar
+    from striate.distributed import from_first, is_first
 
     with image_bar() as progress, computing_with(threads):
         evaluation = striate.evaluate(
-            [striate.Run(run) for run in runs],
+            from_first(lambda: [striate.Run(run) for run in runs]),
             data,
             protocol=protocol,
             data_dir=data_dir,
             device=device,
             progress=progress,
         )
+    if not is_first():
+        return
     if as_json:
         print(json.dumps(evaluation, indent=1))
         return
@@ -293,7 +296,7 @@ def _label(run: "striate.Run", paths: list[Path], options: MaskOptions, *, as_js
     """Label the pixels of files, one after the other; what fails is told at the end."""
     from striate.devices import choose_device
     from striate.devices import threads as computing_with
-    from striate.display import tile_bar
+    from striate.display import count_bar
     from striate.mask_prediction import Labeller, mask_files, outputs_for
 
     files = mask_files(paths)
@@ -312,7 +315,7 @@ def _label(run: "striate.Run", paths: list[Path], options: MaskOptions, *, as_js
         for path, out in zip(files, outs, strict=True):
             try:
                 print(f"{path}: {labeller.plan(path)}", file=sys.stderr)
-                with tile_bar(path.name) as progress:
+                with count_bar(path.name, "tiles") as progress:
                     if options.cluster is None:
                         done.append(labeller.label(path, out, progress))
                     else:

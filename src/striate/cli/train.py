@@ -72,6 +72,7 @@ def train(
                 "cannot be given too; start a new run to change it"
             )
     from striate.display import choose_display
+    from striate.distributed import from_first, is_first
 
     display = choose_display()
     if resume is not None:
@@ -82,7 +83,7 @@ def train(
     else:
         chosen = _recipe(network, data, recipe, given)
         _refuse_without_effect(with_defaults(chosen), given)
-        folder = out or _reserve_folder(chosen)
+        folder = out or from_first(lambda: _reserve_folder(chosen))
         try:
             run = striate.train(
                 *(chosen, folder),
@@ -93,11 +94,12 @@ def train(
                 display=display,
             )
         finally:
-            if out is None:
+            if out is None and is_first():
                 with suppress(OSError):  # a run is in it, unless it came to nothing
                     folder.rmdir()
                     folder.parent.rmdir()
-    _report_training(run, folder, as_json)
+    if is_first():
+        _report_training(run, folder, as_json)
 
 
 def _recipe(
@@ -147,7 +149,14 @@ def _flag(name: str) -> str:
 
 
 def _reserve_folder(recipe: Recipe) -> Path:
-    """Make runs/NETWORK-DATA, with a number where that is taken, so that nobody else takes it."""
+    """Make runs/NETWORK-DATA, with a number where that is taken, so that nobody else takes it.
+
+    After a restart by torchrun it is the folder of before.
+    """
+    from striate.distributed import remember, remembered
+
+    if (before := remembered("folder")) is not None:
+        return Path(before)
     stem = Path("runs") / f"{recipe.network}-{Path(recipe.data).resolve().name}"
     number, folder = 1, stem
     while True:
@@ -157,6 +166,7 @@ def _reserve_folder(recipe: Recipe) -> Path:
             number += 1
             folder = stem.with_name(f"{stem.name}-{number}")
         else:
+            remember("folder", str(folder))
             return folder
 
 

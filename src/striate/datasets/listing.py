@@ -1,6 +1,6 @@
 """Images that lie in files or archives, listed before any of them is opened."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,3 +61,27 @@ class Listing:
     layout: str
     groups: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+
+    def keeping(self, kept: Tensor) -> "Listing":
+        """Leave out images; the order of the others stays.
+
+        Args:
+            kept: ``(N,)``, bool, one for each place.
+
+        Example:
+            >>> places = tuple(Place(f"/{name}.png", f"{name}.png") for name in "abc")
+            >>> parts = {"train": torch.tensor([0, 2]), "test": torch.tensor([1])}
+            >>> all_three = Listing("s", ("x",), places, torch.zeros(3).long(), parts, "/", "")
+            >>> some = all_three.keeping(torch.tensor([False, True, True]))
+            >>> [place.name for place in some.places], some.parts["train"].tolist()
+            (['b.png', 'c.png'], [1])
+        """
+        new = kept.cumsum(0) - 1
+        which = kept.nonzero()[:, 0].tolist()
+        return replace(
+            self,
+            places=tuple(self.places[index] for index in which),
+            targets=self.targets[kept],
+            parts={part: new[indices[kept[indices]]] for part, indices in self.parts.items()},
+            groups=None if self.groups is None else tuple(self.groups[index] for index in which),
+        )

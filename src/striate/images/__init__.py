@@ -1,8 +1,9 @@
 """Image files to arrays, whatever their format, size of sample and number of channels."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -44,24 +45,36 @@ class DecodedImage(NamedTuple):
         full_scale: The stored value that means white: 255, 65535, 1.0 ...
         notes: What was done on the way, in words for the user.
         has_alpha: Whether the last channel is opacity.
+        reduced_from: ``(H, W)`` of the whole image where it was decoded at a smaller scale.
     """
 
     pixels: np.ndarray
     full_scale: float
     notes: tuple[str, ...]
     has_alpha: bool = False
+    reduced_from: tuple[int, int] | None = None
 
 
-def read_image(path: Path, *, max_pixels: int = 200_000_000) -> DecodedImage:
-    """Read one image file, whatever its name says, without losing a bit.
+def read_image(
+    path: Path,
+    *,
+    content: bytes | None = None,
+    max_pixels: int = 200_000_000,
+    at_least: tuple[int, int] | None = None,
+) -> DecodedImage:
+    """Read one image, whatever its name says, without losing a bit.
 
     Palettes are expanded, CMYK and YCbCr are converted to RGB and the EXIF orientation is
     applied; colour profiles are not. The first page or frame of several is read. The notes
     say which of these happened.
 
     Args:
-        path: The file.
+        path: The file; where ``content`` is given, only what to call it.
+        content: The bytes of the file, when it has been read already.
         max_pixels: Larger images are refused before they are decoded.
+        at_least: ``(H, W)``, upright. A JPEG may be decoded at a half, a quarter or an eighth
+            of its size, as long as it is at least this large; ``reduced_from`` then says how
+            large it is. None for all pixels.
 
     Returns:
         The pixels, uint8 or uint16 as stored, or float32 in [0, 1].
@@ -71,33 +84,34 @@ def read_image(path: Path, *, max_pixels: int = 200_000_000) -> DecodedImage:
             not an image of a known format; or its values have no known white.
 
     Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "ramp.pgm"
-        >>> _ = path.write_bytes(b"P5 3 1 65535 " + bytes([0, 0, 1, 2, 255, 255]))
-        >>> read_image(path).pixels[0, :, 0].tolist()
+        >>> ramp = b"P5 3 1 65535 " + bytes([0, 0, 1, 2, 255, 255])
+        >>> read_image(Path("ramp.pgm"), content=ramp).pixels[0, :, 0].tolist()
         [0, 258, 65535]
     """
-    kind = _kind(path)
-    try:
-        stored = decode(path, kind, max_pixels)
-    except (DataError, MemoryError):
-        raise
-    except Exception as error:  # decoders raise whatever a damaged file makes them stumble over
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(
-            f"{path} is a {kind} file that is damaged or cut short ({reason}); "
-            "none of it is used: copy or export it again"
-        ) from error
-    notes = stored.notes
+    with _opened(path) if content is None else io.BytesIO(content) as file:
+        kind = _kind(file, path)
+        try:
+            stored = decode(file, path, kind, max_pixels, at_least)
+        except (DataError, MemoryError):
+            raise
+        except Exception as error:  # decoders raise whatever damage makes them stumble over
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise DataError(
+                f"{path} is a {kind} file that is damaged or cut short ({reason}); "
+                "none of it is used: copy or export it again"
+            ) from error
+    notes, full_size = stored.notes, stored.reduced_from
     transpose, flips = PLACEMENTS.get(stored.orientation, PLACEMENTS[1])
     pixels = stored.pixels.swapaxes(0, 1) if transpose else stored.pixels
     if transpose or flips:
         notes = (*notes, f"turned upright by EXIF orientation {stored.orientation}")
+    if transpose and full_size:
+        full_size = full_size[::-1]
     named = SUFFIXES.get(path.suffix.lower(), kind)
     if named != kind:
         notes = (*notes, f"read as {kind}, which it is, though it is named {path.suffix}")
     pixels = np.ascontiguousarray(np.flip(pixels, flips))
-    return DecodedImage(pixels, stored.full_scale, notes, stored.has_alpha)
+    return DecodedImage(pixels, stored.full_scale, notes, stored.has_alpha, full_size)
 
 
 def read_indices(path: Path) -> np.ndarray | None:
@@ -225,20 +239,31 @@ def _lay_on_ground(image: DecodedImage) -> tuple[np.ndarray, tuple[str, ...]]:
     return visible + (1 - opacity) * ground, (note,)
 
 
-def _kind(path: Path) -> str:
-    """Tell the format by the first bytes."""
+def _opened(path: Path) -> BinaryIO:
     require(path)
     if path.is_dir():
         raise DataError(f"{path} is a folder; name the image files in it")
     if not path.is_file():
         raise DataError(f"{path} is a pipe or device; save the image as a file first")
     try:
-        with path.open("rb") as file:
-            head = file.read(64)
+        return path.open("rb")
     except OSError as error:
-        raise DataError(
-            f"{path} cannot be read ({error.strerror}); look at its permissions and its disk"
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    return DataError(
+        f"{path} cannot be read ({error.strerror}); look at its permissions and its disk"
+    )
+
+
+def _kind(file: BinaryIO, path: Path) -> str:
+    """Tell the format by the first bytes."""
+    try:
+        head = file.read(64)
+        file.seek(0)
+    except OSError as error:
+        raise _unreadable(path, error) from error
     if not head:
         raise DataError(f"{path} is empty (0 bytes); copy or export it again")
     kind = kind_of(head)

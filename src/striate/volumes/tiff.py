@@ -9,7 +9,7 @@ import numpy as np
 import tifffile
 
 from striate.errors import DataError
-from striate.images.decoding import ORIENTATION, quiet
+from striate.images.pillow import ORIENTATION, quiet
 from striate.volumes.pictures import open_picture
 from striate.volumes.sources import (
     METERS,

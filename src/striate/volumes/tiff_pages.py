@@ -13,7 +13,7 @@ import tifffile
 from PIL import Image
 
 from striate.errors import DataError
-from striate.images.decoding import quiet
+from striate.images.pillow import quiet
 
 JPEG = (6, 7, 34892, 33007)
 CACHED = 2**26  # bytes of decoded strips that are kept

@@ -1,0 +1,120 @@
+"""What a network sees of images in files: a window of each, cut and resized one by one.
+
+The rules are those of ``windows`` and ``preparation``, for images of sizes of their own; what is
+drawn depends on (seed, epoch, index) alone. Bytes stay bytes, rounded to the nearest.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from striate.image_store import ImageStore
+from striate.image_store.forms import resized
+from striate.preparation import InputSpec, resized_size, size_with_side
+from striate.recipes import Recipe
+from striate.windows import area_parts, drawn_sides, window_places
+
+
+def training_windows(
+    store: ImageStore, images: Tensor, spec: InputSpec, recipe: Recipe, epoch: int, indices: Tensor
+) -> Tensor:
+    """Cut out of each image what the network is trained on, as the recipe's ``crop`` says.
+
+    Args:
+        store: Holds the images.
+        images: ``(N,)``, which of the store's.
+        spec: The network's input.
+        recipe: ``crop``, ``side_range`` and ``seed``.
+        epoch: Counted from 0.
+        indices: ``(N,)``, the examples' places in the epoch's training set.
+
+    Returns:
+        ``(N, C, *size)``, the size at most ``spec.input_size``; uint8 where the store holds bytes
+        alone, otherwise float32 in [0, 1].
+    """
+    if recipe.crop == "center":
+        return middle_windows(store, images, spec)
+    own = store.sizes[images]
+    height, width = spec.input_size
+    if recipe.crop == "area":
+        places, parts = area_parts(own, recipe, epoch, indices)
+        boxes = zip(images.tolist(), places.tolist(), parts.tolist(), strict=True)
+        return _stack(
+            (
+                resized(_box(store.pixels(image), top, left, rows, columns), (height, width))
+                for image, (top, left), (rows, columns) in boxes
+            ),
+            *(store, images, spec),
+        )
+    if recipe.side_range is None:
+        sizes = [resized_size(size, spec) for size in own.tolist()]
+    else:
+        sides = drawn_sides(recipe, epoch, indices).tolist()
+        sizes = [size_with_side(size, side) for size, side in zip(own.tolist(), sides, strict=True)]
+    places = window_places(torch.tensor(sizes), spec, recipe, epoch, indices)
+    drawn = zip(images.tolist(), sizes, places.tolist(), strict=True)
+    return _stack(
+        (
+            _box(resized(store.pixels(image), (size[0], size[1])), top, left, height, width)
+            for image, size, (top, left) in drawn
+        ),
+        *(store, images, spec),
+    )
+
+
+def middle_windows(store: ImageStore, images: Tensor, spec: InputSpec) -> Tensor:
+    """Resize images as the spec says, and cut out their middle where they are larger.
+
+    Args:
+        store: Holds the images.
+        images: ``(N,)``, which of the store's.
+        spec: The network's input.
+
+    Returns:
+        As ``training_windows``.
+    """
+    return _stack(
+        (middle_window(store.pixels(image), spec) for image in images.tolist()),
+        *(store, images, spec),
+    )
+
+
+def middle_window(pixels: np.ndarray, spec: InputSpec) -> np.ndarray:
+    """Resize an image as the spec says, and cut out its middle where it is larger.
+
+    Args:
+        pixels: ``(H, W, C)``, as kept.
+        spec: The network's input.
+
+    Returns:
+        ``(h, w, C)``, of the same type, at most ``spec.input_size``.
+    """
+    rows, columns = resized_size(pixels.shape[:2], spec)
+    image = resized(pixels, (rows, columns))
+    height, width = (min(a, b) for a, b in zip((rows, columns), spec.input_size, strict=True))
+    return _box(image, (rows - height) // 2, (columns - width) // 2, height, width)
+
+
+def _box(pixels: np.ndarray, top: int, left: int, height: int, width: int) -> np.ndarray:
+    return pixels[top : top + height, left : left + width]
+
+
+def _stack(
+    windows: Iterable[np.ndarray], store: ImageStore, images: Tensor, spec: InputSpec
+) -> Tensor:
+    """Lay windows of one size together, ``(N, C, h, w)``, grey repeated where others have color."""
+    stacked: np.ndarray | None = None
+    scales = store.full_scales[images].tolist()
+    for place, window in enumerate(windows):
+        if stacked is None:
+            kind = np.uint8 if store.holds_bytes else np.float32
+            stacked = np.empty((len(images), *window.shape[:2], spec.channels), kind)
+        if store.holds_bytes:
+            stacked[place] = window
+        else:
+            np.divide(window, scales[place], out=stacked[place], dtype=np.float32)
+    if stacked is None:
+        raise ValueError("no images are asked for")
+    return torch.from_numpy(stacked).permute(0, 3, 1, 2)

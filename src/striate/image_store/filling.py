@@ -1,0 +1,220 @@
+"""Every image read once, in worker processes: checked, reduced, measured, and kept."""
+
+import ctypes
+import hashlib
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from striate.datasets.listing import Place
+from striate.errors import DataError, RunError
+from striate.image_store.forms import Form, Kept, keep
+from striate.image_store.keeping import Cache, Record, Segment, Stamp, stamp
+from striate.images import read_image
+
+Progress = Callable[[int, int], None]
+
+SECONDS_BETWEEN_COMMITS = 2.0
+CHUNK = 16  # images that a worker is handed at once
+BLOCK = 128  # squared bytes whose sum a float32 holds exactly
+PARENT_DEATH_SIGNAL = 1  # of Linux's prctl
+
+
+class Refused(NamedTuple):
+    """An image that cannot be read, and why."""
+
+    place: Place
+    reason: str
+
+
+def read_place(place: Place, form: Form, content: bytes | None = None) -> Kept:
+    """Decode the image at a place and reduce it.
+
+    Raises:
+        DataError: It cannot be read; the message names the place.
+    """
+    try:
+        data = place.read() if content is None else content
+    except OSError as error:
+        raise DataError(
+            f"{place.path} cannot be read ({error.strerror}); look at its permissions and its disk"
+        ) from error
+    return keep(read_image(Path(place.name), content=data), form)
+
+
+def fill(
+    places: Sequence[Place],
+    form: Form,
+    cache: Cache | None,
+    *,
+    workers: int,
+    progress: Progress | None = None,
+) -> list[Record | Refused]:
+    """Look at every image, decoding those that the cache does not hold.
+
+    Args:
+        places: Where the images are.
+        form: What they are reduced to.
+        cache: Where they are kept; None keeps nothing.
+        workers: Processes that decode; 0 decodes in this one.
+        progress: Called with the images done and the number of all.
+
+    Returns:
+        For each place what is known of its image, or why it cannot be read.
+
+    Raises:
+        RunError: A worker was killed, or the disk is full.
+    """
+    stamps = [_stamp(place) for place in places]
+    known = [None] * len(places) if cache is None else cache.known(stamps)
+    results: list[Record | Refused | None] = list(known)
+    missing = [index for index, record in enumerate(known) if record is None]
+    done, fresh, last = len(places) - len(missing), [], time.monotonic()
+    try:
+        for index, result in zip(
+            missing, _read_all([places[i] for i in missing], form, cache, workers), strict=True
+        ):
+            results[index] = result
+            done += 1
+            mark = stamps[index]
+            if isinstance(result, Record) and mark is not None:
+                fresh.append((mark, result))
+            if time.monotonic() - last >= SECONDS_BETWEEN_COMMITS:
+                last = time.monotonic()
+                if cache is not None:
+                    cache.add(fresh)
+                    fresh = []
+                if progress is not None:
+                    progress(done, len(places))
+    finally:
+        if cache is not None:
+            cache.add(fresh)
+    if progress is not None and missing:
+        progress(done, len(places))
+    return [result for result in results if result is not None]
+
+
+def _stamp(place: Place) -> Stamp | None:
+    try:
+        return stamp(place)
+    except OSError:
+        return None  # reading it says why
+
+
+def _read_all(
+    places: Sequence[Place], form: Form, cache: Cache | None, workers: int
+) -> Iterator[Record | Refused]:
+    if workers == 0 or len(places) <= CHUNK:
+        reader = _Reader(form, cache)
+        yield from map(reader.read, places)
+        return
+    chunks = [places[start : start + CHUNK] for start in range(0, len(places), CHUNK)]
+    pool = ProcessPoolExecutor(
+        workers, multiprocessing.get_context("fork"), _begin_worker, (form, cache)
+    )
+    try:
+        for results in pool.map(_read_chunk, chunks):
+            yield from results
+    except BrokenProcessPool as error:
+        raise RunError(
+            "a process that decodes images was killed, perhaps for want of memory; what was read "
+            "is kept: give the command again, with fewer --workers"
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+class _Reader:
+    """Reads images in one process, into a segment of its own."""
+
+    def __init__(self, form: Form, cache: Cache | None) -> None:
+        self.form, self.cache = form, cache
+        self.segment: Segment | None = None
+
+    def read(self, place: Place) -> Record | Refused:
+        try:
+            content = place.read()
+        except OSError as error:
+            reason = f"cannot be read ({error.strerror}); look at its permissions and its disk"
+            return Refused(place, f"{place.name} {reason}")
+        digest = hashlib.sha256(content).hexdigest()
+        if (known := self._known(digest)) is not None:
+            return known
+        try:
+            kept = read_place(place, self.form, content)
+        except DataError as error:
+            return Refused(place, str(error))
+        return self._record(digest, kept)
+
+    def _known(self, digest: str) -> Record | None:
+        return None if self.cache is None else self.cache.by_content(digest)
+
+    def _record(self, digest: str, kept: Kept) -> Record:
+        segment, start = "", 0
+        if self.cache is not None:
+            self.segment = self.segment or Segment(self.cache.folder)
+            segment, start = self.segment.name, self.segment.append(kept.pixels)
+        sums, squares = channel_sums(kept.pixels)
+        return Record(
+            *(digest, segment, start, kept.pixels.shape, str(kept.pixels.dtype), kept.full_scale),
+            *(sums, squares, kept.notes),
+        )
+
+
+def channel_sums(pixels: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Add up the values of each channel, and their squares; of bytes exactly.
+
+    Args:
+        pixels: ``(H, W, C)``, of any type.
+
+    Returns:
+        sums: One for each channel.
+        squares: One for each channel.
+
+    Example:
+        >>> channel_sums(np.array([[[3], [4]]], np.uint8))
+        ((7.0,), (25.0,))
+    """
+    values = torch.from_numpy(pixels.reshape(-1, pixels.shape[2]))
+    values = values.to(torch.float32 if pixels.dtype == np.uint8 else torch.float64)
+    whole = len(values) - len(values) % BLOCK
+    blocks = values[:whole].view(-1, BLOCK, pixels.shape[2])
+    rest = values[whole:].double()
+    sums = blocks.sum(dim=1).double().sum(dim=0) + rest.sum(dim=0)
+    squares = (blocks * blocks).sum(dim=1).double().sum(dim=0) + (rest * rest).sum(dim=0)
+    return tuple(sums.tolist()), tuple(squares.tolist())
+
+
+_reader: _Reader | None = None
+
+
+def _begin_worker(form: Form, cache: Cache | None) -> None:
+    global _reader
+    end_with_parent()
+    _reader = _Reader(form, cache)
+
+
+def _read_chunk(places: Sequence[Place]) -> list[Record | Refused]:
+    if _reader is None:
+        raise RuntimeError("a worker was not begun")
+    return [_reader.read(place) for place in places]
+
+
+def end_with_parent() -> None:
+    """Make a worker process leave Ctrl-C to its parent, compute on one thread, and die with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGTERM)
+        if os.getppid() == 1:
+            os._exit(1)
