@@ -94,7 +94,7 @@ def evaluate_masks(
         if progress is not None:
             progress(number + 1, own.stop - own.start)
     confusion = add_up(confusion)
-    per_image, answers, cells = map(joined, (per_image, answers, cells))
+    per_image, answers, cells = joined(per_image), joined(answers), joined(cells)
     told = [member(each, protocol) for each in runs]
     is_own = data in (None, run.recipe.data)
     other = what_differs(runs, "" if is_own else masks.name, protocol)

@@ -183,7 +183,7 @@ def resume(
                 f"with {num_threads} threads instead of {state['threads']} the weights will not "
                 "be, bit for bit, those of an unbroken run"
             )
-        if size() != (before := state.get("processes", 1)):
+        if not state["finished"] and size() != (before := state.get("processes", 1)):
             display.note(
                 f"with {size()} process{'es' * (size() > 1)} instead of {before} the weights will "
                 "not be, bit for bit, those of an unbroken run"
