@@ -4,34 +4,21 @@ import pytest
 import torch
 from torch import nn
 
-from distributing import normalizing, worked
+from distributing import NORMALIZED, normalization
 from striate.batch_statistics import WholeBatchNorm, over_processes
 
 
-@pytest.fixture(scope="module")
-def over_two(tmp_path_factory):
-    return worked("normalization", tmp_path_factory.mktemp("two"))
-
-
-@pytest.mark.parametrize(("rows", "axes"), [(7, 0), (7, 1), (7, 2), (7, 3), (1, 2)])
+@pytest.mark.parametrize(("rows", "axes"), NORMALIZED)
 def test_two_processes_normalise_as_one_does_forward_and_backward(over_two, rows, axes):
     """With one row, one of the two processes has none."""
-    layer, x, direction = normalizing(rows, axes)
-    x.requires_grad_()
-    answer = layer(x)
-    (answer * direction).sum().backward()
-    two = over_two[rows, axes]
-    for name, expected in (
-        ("answer", answer.detach()),
-        ("gradient", x.grad),
-        ("weight", layer.weight.grad),
-        ("bias", layer.bias.grad),
-    ):
-        torch.testing.assert_close(two[name], expected, rtol=1e-5, atol=1e-5)
+    two, one = over_two["normalization"][rows, axes], normalization(rows, axes)
+    for name in ("answer", "gradient", "weight", "bias"):
+        torch.testing.assert_close(two[name], one[name], rtol=1e-5, atol=1e-5)
     first, second = two["states"]
-    for name, expected in layer.state_dict().items():
-        assert torch.equal(first[f"0.{name}"], second[f"0.{name}"]), name
-        torch.testing.assert_close(first[f"0.{name}"], expected, rtol=1e-5, atol=0)
+    assert list(first) == list(one["states"][0])
+    for name, expected in one["states"][0].items():
+        assert torch.equal(first[name], second[name]), name
+        torch.testing.assert_close(first[name], expected, rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize("momentum", [0.1, None])
@@ -48,15 +35,23 @@ def test_alone_it_is_pytorch_s_own(momentum, affine):
 
 
 def test_its_gradients_are_those_of_finite_differences():
+    torch.manual_seed(6)
     layer = WholeBatchNorm(nn.BatchNorm1d(2, track_running_stats=False))
-    x = torch.randn(5, 2, requires_grad=True)
-    direction = torch.randn(5, 2)
+    x, direction = torch.randn(5, 2, requires_grad=True), torch.randn(5, 2)
     (layer(x) * direction).sum().backward()
     for row, column in ((0, 0), (3, 1)):
         step = torch.zeros(5, 2)
         step[row, column] = 1e-2
         rise = ((layer(x + step) - layer(x - step)) * direction).sum() / 2e-2
         assert x.grad[row, column].item() == pytest.approx(rise.item(), abs=2e-3)
+
+
+def test_low_precision_is_measured_in_single():
+    x = (100 + torch.randn(64, 2)).bfloat16()
+    answer = WholeBatchNorm(nn.BatchNorm1d(2))(x)
+    assert answer.dtype == torch.bfloat16
+    expected = nn.BatchNorm1d(2)(x.float())
+    torch.testing.assert_close(answer.float(), expected, atol=2e-2, rtol=2e-2)
 
 
 def test_one_value_for_each_map_is_refused():

@@ -7,6 +7,7 @@ Small numbers and objects travel between processors (gloo), gradients on GPUs be
 (NCCL). What torchrun keeps over a restart of its processes, ``remember`` writes.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -25,6 +26,8 @@ _Value = TypeVar("_Value")
 # Gradients are added up in pieces of about this many numbers: few messages, little memory.
 BUCKET = 4_000_000
 _PREFIX = "striate"
+# How often these processes have found one another: all count alike.
+_JOINED = itertools.count()
 
 
 @contextmanager
@@ -63,7 +66,7 @@ def _join() -> "Store":
     try:
         whole, number, count = next(iter(rendezvous("env://")))
         # torchrun's table outlives a restart, with the addresses of processes that are gone.
-        store = PrefixStore(f"{_PREFIX} {attempt()}", whole)
+        store = PrefixStore(f"{_PREFIX} {attempt()} {next(_JOINED)}", whole)
         on_gpus = torch.cuda.is_available() and dist.is_nccl_available()
         backend = "cpu:gloo,cuda:nccl" if on_gpus else "gloo"
         dist.init_process_group(backend, store=store, rank=number, world_size=count)
@@ -352,6 +355,6 @@ def _listening() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise RunError(
-            f"one of the {size()} processes is gone; what was last saved is whole, go on with "
-            "`striate train --resume RUN`"
+            f"one of the {size()} processes is gone; all that was saved is whole, and training "
+            "goes on with `striate train --resume RUN`"
         ) from error
