@@ -20,6 +20,7 @@ from striate.batch_statistics import over_processes
 from striate.cli import run_command
 from striate.display import Silent
 from striate.gradients import Gradients
+from striate.launching import leave
 from striate.models import with_defaults
 from striate.recipes import Recipe
 from striate.task_making import prepare
@@ -30,11 +31,15 @@ NORMALIZED = ((7, 0), (7, 1), (7, 2), (7, 3), (1, 2))
 MASKS = {"width": 4, "depth": 2, "tile": (24, 24), "normalization": "batch", "turns": True}
 STEPS = {
     "resnet20": {"network": "resnet20", "batch_size": 7, "validation": 0.13},
+    "in double": {"network": "resnet20", "batch_size": 7, "validation": 0},
     "one image": {"network": "resnet20", "batch_size": 1, "validation": 0},
     "squares": {"network": "lecun1989", "batch_size": 5, "loss": "squared-error"},
     "masks": {"network": "unet_padded", "batch_size": 3, "loss": "cross-entropy+dice", **MASKS},
     "one tile": {
-        **{"network": "unet_padded", "batch_size": 1, "border_weight": 10, **MASKS},
+        "network": "unet_padded",
+        "batch_size": 1,
+        "border_weight": 10,
+        **MASKS,
         "class_weights": "balanced",
     },
 }
@@ -104,6 +109,8 @@ def step(name: str, colours: str, cells: str):
     recipe, _, task, network, _ = prepare(recipe, [*changes, "data"], Silent(), Path(cells))
     over_processes(network.train())
     batch = next(task.batches(0, 0, (distributed.rank(), distributed.size())))
+    if name == "in double":
+        network, batch = network.double(), batch._replace(images=batch.images.double())
     outcome = Gradients(network, task, recipe)(0, batch)
     distributed.add_up_gradients(network.parameters())
     measures = task.validate(network) if task.num_validation else None
@@ -158,8 +165,13 @@ def dying_twice(data: str, out: str):
 def unbroken(data: str, out: str):
     """Train, saving every epoch."""
     recipe = Recipe(
-        **{"network": "lecun1990", "data": data, "epochs": 6, "batch_size": 9},
-        **{"validation": 0.2, "shift": 1, "ema": 0.9},
+        network="lecun1990",
+        data=data,
+        epochs=6,
+        batch_size=9,
+        validation=0.2,
+        shift=1,
+        ema=0.9,
     )
     train(recipe, out, save_seconds=0)
 
@@ -168,7 +180,7 @@ def interrupted(data: str, out: str):
     """Train by the command line until the second process is told to stop."""
     if os.environ["RANK"] == "1":
         _act_at(torch.distributed, "all_reduce", 150, signal.SIGINT)
-    sys.exit(run_command(["train", "lecun1990", data, "--epochs", "500", "--out", out]))
+    leave(run_command(["train", "lecun1990", data, "--epochs", "500", "--out", out]))
 
 
 def _act_at(module, name: str, n: int, number: int) -> None:
@@ -190,11 +202,12 @@ def main() -> None:
     name, out, *arguments = sys.argv[1:]
     if name in ("dying_twice", "interrupted"):
         globals()[name](*arguments, out)
-        return
+        leave(0)
     with distributed.processes():
         result = globals()[name](*arguments)
         if distributed.is_first():
             torch.save(result, out)
+    leave(0)
 
 
 if __name__ == "__main__":

@@ -96,6 +96,11 @@ def _axes(x: Tensor) -> list[int]:
     return [0, *range(2, x.dim())]
 
 
+def _wide(x: Tensor) -> Tensor:
+    """Give numbers of half precision in single: sums over a batch would overflow in it."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
 def _column(values: Tensor, x: Tensor) -> Tensor:
     """Lay a number for each map along the second axis of ``x``."""
     return values.view(1, -1, *[1] * (x.dim() - 2))
@@ -106,7 +111,7 @@ def _whole(x: Tensor) -> tuple[int, Tensor, Tensor]:
     count = x.numel() // x.shape[1]
     own = torch.zeros(2 * x.shape[1] + 1, device=x.device, dtype=torch.float64)
     if count:
-        variance, mean = torch.var_mean(x.float(), _axes(x), correction=0)
+        variance, mean = torch.var_mean(_wide(x), _axes(x), correction=0)
         own = torch.cat([own[:1] + count, mean.double(), variance.double() * count])
     every = distributed.gather(own)
     counts = every[:, :1]
@@ -114,7 +119,8 @@ def _whole(x: Tensor) -> tuple[int, Tensor, Tensor]:
     whole = counts.sum()
     mean = (counts * means).sum(dim=0) / whole
     variance = (squares + counts * (means - mean).square()).sum(dim=0) / whole
-    return int(whole), mean.float(), variance.float()
+    kind = _wide(x[:0]).dtype
+    return int(whole), mean.to(kind), variance.to(kind)
 
 
 class _Normalize(torch.autograd.Function):
@@ -138,8 +144,8 @@ class _Normalize(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, inverse = context.saved_tensors
-        gradient, axes = gradients[0].float(), _axes(x)
-        centred = x.float() - _column(mean, x)
+        gradient, axes = _wide(gradients[0]), _axes(x)
+        centred = _wide(x) - _column(mean, x)
         sums = torch.stack([gradient.sum(axes), (gradient * centred).sum(axes) * inverse])
         whole = distributed.add_up(sums) / context.count
         scale = inverse if weight is None else inverse * weight

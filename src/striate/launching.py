@@ -1,6 +1,8 @@
 """What torchrun tells each of the processes that it starts, before they know one another."""
 
 import os
+import sys
+from typing import NoReturn
 
 # torchrun sets all of these; others set some of them for purposes of their own.
 _SIGNS = frozenset({"TORCHELASTIC_RUN_ID", "RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR"})
@@ -19,6 +21,17 @@ def speaks() -> bool:
 def local_rank() -> int:
     """Give this process's place among those that torchrun started on this machine."""
     return int(os.environ["LOCAL_RANK"]) if is_launched() else 0
+
+
+def leave(code: int) -> NoReturn:
+    """End this process with a code, at once when what it has to say is said.
+
+    PyTorch's threads of messages now and then abort a process that is taken down piece by piece,
+    which torchrun would take for a failure.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def attempt() -> str:

@@ -12,7 +12,7 @@ import striate
 from striate.cli import draw, lists, results, study
 from striate.errors import FailedElsewhere, Interrupted, StriateError
 from striate.interruption import quit_at_ctrl_c
-from striate.launching import is_launched, speaks
+from striate.launching import is_launched, leave, speaks
 
 TRAIN_HELP = """Train NETWORK on DATA, or by a --recipe, and leave a run folder.
 
@@ -32,7 +32,10 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that knows no "×" still gets the rest
-    sys.exit(run_command(sys.argv[1:]))
+    code = run_command(sys.argv[1:])
+    if is_launched():
+        leave(code)
+    sys.exit(code)
 
 
 def run_command(arguments: Sequence[str]) -> int:
