@@ -161,6 +161,25 @@ def test_a_refusal_is_one_line_of_all_processes(tmp_path):
     assert [file.name for file in (tmp_path / "mine").iterdir()] == ["file"]
 
 
+def test_over_a_network_two_machines_make_one_run_at_the_first(over_two, tmp_path):
+    """Two network namespaces; the second machine does not see the first one's folder."""
+    asked = ["sh", "-c", "unshare -rn ip link && command -v nsenter"]
+    if subprocess.run(asked, capture_output=True, check=False).returncode:
+        pytest.skip("this machine allows no network namespaces (unshare -rn, ip)")
+    script = Path(__file__).with_name("two_networks.sh")
+    work = "train", "lenet5", "digits", "--epochs", "3", "--out", "run"
+    done = subprocess.run(
+        ["unshare", "-rn", "sh", script, sys.executable, tmp_path, *work],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "run\n"), done.stderr
+    assert list((tmp_path / "second").iterdir()) == []
+    assert digest(tmp_path / "first" / "run") == digest(over_two["out"] / "lenet5")
+
+
 def test_without_torchrun_no_group_is_started():
     """Whatever other programs set of the same variables."""
     environment = {**os.environ, "WORLD_SIZE": "2", "RANK": "1"}

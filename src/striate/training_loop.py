@@ -160,8 +160,8 @@ class TrainingLoop:
         for batch in self.task.batches(at.epoch, at.step, share):
             loss = self._step(run, batch)
             at.step += 1
-            is_stopped = self._read_clock(stopped.is_set())
             self.display.step(at.epoch + 1, batch.num_examples, loss)
+            is_stopped = self._read_clock(stopped.is_set())
             if recipe.time is not None and at.elapsed >= recipe.time:
                 break
             if is_stopped:

@@ -10,6 +10,7 @@ import typer
 import striate
 from striate.cli.options import DataDir, Device, Json, Threads, print_rich, print_table
 from striate.errors import DataError, RunError, StriateError, UsageError
+from striate.launching import speaks
 
 if TYPE_CHECKING:
     from striate.mask_prediction import Labelled
@@ -50,7 +51,7 @@ def evaluate(
     """Measure a run on the test part of its data; reports go into the (first) run's folder."""
     from striate.devices import threads as computing_with
     from striate.display import image_bar
-    from striate.distributed import from_first, is_first
+    from striate.distributed import from_first
 
     with image_bar() as progress, computing_with(threads):
         evaluation = striate.evaluate(
@@ -61,7 +62,7 @@ def evaluate(
             device=device,
             progress=progress,
         )
-    if not is_first():
+    if not speaks():
         return
     if as_json:
         print(json.dumps(evaluation, indent=1))

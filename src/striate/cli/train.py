@@ -12,6 +12,7 @@ import typer
 import striate
 from striate.cli.options import DataDir, Device, Json, Threads
 from striate.errors import UsageError
+from striate.launching import speaks
 from striate.models import RECIPES, find_network, find_recipe, outline, with_defaults
 from striate.recipes import Recipe, recipe_fields
 
@@ -72,7 +73,6 @@ def train(
                 "cannot be given too; start a new run to change it"
             )
     from striate.display import choose_display
-    from striate.distributed import from_first, is_first
 
     display = choose_display()
     if resume is not None:
@@ -83,6 +83,8 @@ def train(
     else:
         chosen = _recipe(network, data, recipe, given)
         _refuse_without_effect(with_defaults(chosen), given)
+        from striate.distributed import from_first, is_first
+
         folder = out or from_first(lambda: _reserve_folder(chosen))
         try:
             run = striate.train(
@@ -98,7 +100,7 @@ def train(
                 with suppress(OSError):  # a run is in it, unless it came to nothing
                     folder.rmdir()
                     folder.parent.rmdir()
-    if is_first():
+    if speaks():
         _report_training(run, folder, as_json)
 
 
