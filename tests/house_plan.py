@@ -8,14 +8,8 @@ FLOORS = [
     },
     {
         *("layers", "recipes", "preparation", "figures", "losses", "outlining"),
-        *(
-            "metrics",
-            "distributed",
-            "interruption",
-            "display",
-            "fully_convolutional",
-            "normalization",
-        ),
+        *("metrics", "distributed", "interruption", "display", "fully_convolutional"),
+        *("normalization", "orthogonalization"),
         *("rejection", "mirroring", "modes", "intensities", "volumes"),
         *("fetching", "weights_files", "published_weights"),
         *("segmentation_losses", "tile_input"),
@@ -35,10 +29,11 @@ FLOORS = [
         *("mask_data", "tiled_prediction"),
     },
     {
-        *("run_creation", "gradients", "prediction", "studies"),
+        *("run_creation", "gradients", "fine_tuning", "prediction", "studies"),
         *("mask_scoring", "segmentation", "tile_journal", "cluster", "ensembles"),
     },
-    {"mask_evaluation", "mask_prediction", "task_making", "training_loop"},
+    {"mask_evaluation", "mask_prediction", "task_making", "execution_choice"},
+    {"training_loop"},
     {"training", "evaluation"},
     {"cli"},
 ]

@@ -31,7 +31,9 @@ FIRST = {
 SECOND = {
     "epochs": ("1", 1), "loss": ("squared-error", "squared-error"),
     "optimizer": ("adamw", "adamw"), "schedule": ("cosine", "cosine"),
-    "channels_last": (None, True),
+    "channels_last": (None, True), "freeze": ("h1", ("h1",)), "layer_decay": ("0.5", 0.5),
+    "layer_rates": ("output:0.75", {"output": 0.75}), "micro_batch": ("1", 1),
+    "precision": ("bf16", "bf16"), "compile": ("auto", "auto"),
 }  # fmt: skip
 THIRD = {
     "epochs": ("1", 1), "loss": ("map", "map"), "rubbish": ("7", 7.0),

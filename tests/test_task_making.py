@@ -34,6 +34,7 @@ def test_a_tile_of_one_number_is_square_and_open_ones_are_the_network_s(cells):
         ({"tile": (18, 20)}, r"tile 18x20 does not fit unet_padded: .*multiples of 4.*20x20"),
         ({"network": "unet", "tile": (18,)}, r"tile 18x18 does not fit unet"),
         ({"image_size": 20, "crop": "area"}, r"--image-size, --crop without effect: unet_padded"),
+        ({"micro_batch": 2}, r"--micro-batch without effect: unet_padded"),
         ({"loss": "map"}, r"loss map does not fit unet_padded, which labels pixels; there are cr"),
         ({"protocol": "ten-crop"}, r"protocol ten-crop is for labels of whole images"),
         ({"network": "vnet", "tile": (16,)}, r"vnet reads volumes of 3 axes.*unet_padded say"),
@@ -52,6 +53,11 @@ def test_what_does_not_fit_is_refused_with_the_remedy(changes, words, cells):
         ({"turns": True, "tile": (8,)}, r"--tile, --turns without effect: lenet5 labels whole im"),
         ({"width": 3}, r"--width without effect: lenet5 labels whole images; leave it out"),
         ({"loss": "dice"}, r"loss dice does not fit lenet5, which labels whole images"),
+        (
+            {"loss": "map", "class_weights": "balanced"},
+            r"--class-weights has no effect",
+        ),
+        ({"micro_batch": 64, "batch_size": 64}, r"micro_batch 64 does nothing with a batch of 64"),
         ({"protocol": "turns"}, r"no protocol is called 'turns'"),
     ],
 )

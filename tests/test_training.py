@@ -9,10 +9,13 @@ from itertools import pairwise
 import pytest
 import torch
 
+from striate import training_loop
 from striate.datasets.idx import write_idx
 from striate.display import Silent
 from striate.errors import DataError, Interrupted, RunError, TrainingError, UsageError
+from striate.gradients import Execution
 from striate.models import build
+from striate.models.lecun1990 import LeCun1990
 from striate.runs import Run
 from striate.training import resume, train
 
@@ -81,6 +84,10 @@ def test_ctrl_c_saves_and_the_resumed_run_ends_in_the_same_bits(recipe, tmp_path
         {"flip": True, "crop_padding": 3, "shift": 0, "rotation": 0},
         {"crop": "random", "image_size": 30, "side_range": (29, 40)},
         {"crop": "area", "image_size": 30, "protocol": "ten-crop"},
+        {"optimizer": "muon", "layer_decay": 0.5, "layer_rates": {"output": 2.0}},
+        {"freeze": ("h1",), "clip": 0.5},
+        {"micro_batch": 4, "precision": "bf16"},
+        {"loss": "cross-entropy", "class_weights": "balanced"},
         {"validation": 0},
         {"patience": 2, "learning_rate": 1e-7, "epochs": 9},
     ],
@@ -93,6 +100,39 @@ def test_a_run_cut_twice_ends_in_the_same_bits(recipe, tmp_path, changes):
     with pytest.raises(Interrupted, match="all is saved"):
         resume(tmp_path / "cut", display=StopAfter(4))
     assert_same_run(whole, resume(tmp_path / "cut"))
+
+
+def test_a_resumed_run_computes_as_was_measured_when_it_began(recipe, tmp_path, monkeypatch):
+    recipe = recipe.replace(compile="auto", channels_last=True)
+    chosen = Execution(channels_last=False, bf16=True)
+    monkeypatch.setattr(training_loop, "choose_execution", lambda *_: chosen)
+    whole = train(recipe, tmp_path / "whole")
+    with pytest.raises(Interrupted, match="all is saved"):
+        train(recipe, tmp_path / "cut", display=StopAfter(3))
+    monkeypatch.setattr(training_loop, "choose_execution", lambda *_: 1 / 0)
+    assert_same_run(whole, resume(tmp_path / "cut"))
+    assert whole.load_state()[0]["execution"] == chosen._asdict()
+
+
+def test_parts_found_small_enough_for_the_memory_are_kept_by_a_resumed_run(
+    recipe, tmp_path, monkeypatch
+):
+    forward = LeCun1990.forward
+
+    def greedy(self, images):
+        if self.training and len(images) > 3:
+            raise MemoryError
+        return forward(self, images)
+
+    asked = train(recipe.replace(micro_batch=3), tmp_path / "asked")
+    monkeypatch.setattr(LeCun1990, "forward", greedy)
+    with pytest.raises(Interrupted, match="all is saved"):
+        train(recipe, tmp_path / "cut", display=StopAfter(3))
+    monkeypatch.setattr(LeCun1990, "forward", forward)
+    resumed = resume(tmp_path / "cut")
+    assert resumed.load_state()[0]["micro_batch"] == 3
+    for name, tensor in final_weights(asked).items():
+        assert torch.equal(final_weights(resumed)[name], tensor)
 
 
 def test_a_finished_run_resumes_to_itself(recipe, tmp_path):

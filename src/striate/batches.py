@@ -39,7 +39,8 @@ class Batch(NamedTuple):
         images: ``(N, C, *spatial)``, as the network reads them.
         targets: ``(N,)`` class indices; of masks ``(N, *spatial)``.
         weights: Of masks, perhaps the weight of each pixel, as the targets lie.
-        whole: Examples of the step over all processes; by default those here.
+        whole: Examples of the step over all processes, of which these are a part; by default
+            these are all.
     """
 
     indices: Tensor

@@ -1,5 +1,6 @@
 """What training minimises, each with its paper: a mean over the batch."""
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -14,17 +15,33 @@ class Loss(Protocol):
 
 
 class CrossEntropy(NamedTuple):
-    """Cross-entropy of the softmax.
+    """Cross-entropy of the softmax, perhaps weighted by class.
+
+    With weights it is the sum of weight times cross-entropy divided by the number of images, not
+    by the sum of the weights as in PyTorch: so the mean over a set does not depend on how its
+    images fall into batches.
 
     Args:
         label_smoothing: Share of each target spread evenly over all classes, in [0, 1).
+        class_weights: One for each class, or None.
+
+    Example:
+        >>> logits, targets = torch.zeros(2, 2), torch.tensor([0, 1])
+        >>> round(float(CrossEntropy(class_weights=(1.0, 3.0))(logits, targets)), 4)  # 2 log 2
+        1.3863
     """
 
     label_smoothing: float = 0.0
+    class_weights: tuple[float, ...] | None = None
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Average over the batch."""
-        return F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+        smoothing = self.label_smoothing
+        if self.class_weights is None:
+            return F.cross_entropy(logits, targets, label_smoothing=smoothing)
+        losses = F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")
+        table = torch.tensor(self.class_weights, device=logits.device, dtype=losses.dtype)
+        return (table[targets] * losses).mean()
 
 
 class MaximumAPosteriori(NamedTuple):
@@ -88,3 +105,14 @@ class OneSided(NamedTuple):
         """Average over the batch."""
         signs = 2.0 * F.one_hot(targets, logits.shape[1]).to(logits.dtype) - 1
         return (1 - signs * logits).clamp(min=0).square().sum(dim=1).mean()
+
+
+def balanced(shares: Sequence[float]) -> tuple[float, ...]:
+    """Weigh classes by the inverse of their share, so that they average 1; absent ones weigh 1.
+
+    Example:
+        >>> balanced([0.75, 0.25])
+        (0.6666666666666666, 2.0)
+    """
+    there = sum(share > 0 for share in shares)
+    return tuple(1 / (there * share) if share else 1.0 for share in shares)

@@ -50,6 +50,23 @@ def numbers(value: object) -> object:
     return [number for number in value.replace(" ", "").split(",") if number]
 
 
+def names(value: object) -> object:
+    """Read "conv1,layer1" as names."""
+    if not isinstance(value, str):
+        return value
+    return [name for name in value.replace(" ", "").split(",") if name]
+
+
+def factors(value: object) -> object:
+    """Read "layer4:0.1,fc:1" as {"layer4": 0.1, "fc": 1}."""
+    if not isinstance(value, str):
+        return value
+    pairs = [pair.split(":") for pair in value.replace(" ", "").split(",") if pair]
+    if any(len(pair) != 2 for pair in pairs):
+        raise ValueError("write NAME:FACTOR,NAME:FACTOR, for example layer4:0.1,fc:1")
+    return dict(pairs)
+
+
 class _Loader(yaml.SafeLoader):
     """YAML 1.2's plain values: 1e-4 is a number; no, on and 12:30 are text; 010 is ten."""
 

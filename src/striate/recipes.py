@@ -84,7 +84,9 @@ class Recipe(BaseModel):
         "dice is V-Net's, with squares, dice-plain has none; focal has exponent 2.",
     )
     class_weights: Literal["none", "balanced"] = Field(
-        "none", description="balanced: each class of the masks weighs as much as any other."
+        "none",
+        description="balanced: each class weighs as much as any other, in masks and in labels of "
+        "whole images; of these with cross-entropy only.",
     )
     border_weight: float = Field(
         0.0, ge=0, description="U-Net's weight of borders between cells that touch; its own is 10."
@@ -98,16 +100,53 @@ class Recipe(BaseModel):
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="For cross-entropy.")
 
-    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="How the weights are updated.")
+    optimizer: Literal["sgd", "adamw", "muon"] = Field(
+        "sgd",
+        description="How the weights are updated; muon orthogonalises the momentum of hidden "
+        "weights and leaves the others to sgd.",
+    )
     learning_rate: float = Field(0.05, gt=0, description="At its highest; the schedule scales it.")
-    momentum: float = Field(0.9, ge=0, lt=1, description="Of sgd.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Of sgd and muon.")
     nesterov: bool = Field(False, description="Nesterov's form of the momentum.")
-    weight_decay: float = Field(0.0, ge=0, description="Added to the gradient; adamw: decoupled.")
+    weight_decay: float = Field(
+        0.0, ge=0, description="Added to the gradient; adamw, muon: decoupled."
+    )
     clip: float = Field(
         0.0,
         ge=0,
         description="Longest gradient of all weights together; a longer one is shortened to it; 0 "
         "is off.",
+    )
+    freeze: Annotated[tuple[str, ...], BeforeValidator(recipe_values.names)] = Field(
+        (),
+        description="Parts of the network that stay as they are, as conv1,bn1,layer1, or "
+        "all-but-head for all but the classifier.",
+    )
+    layer_decay: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Scales the learning rate once for each stage from the classifier, which has "
+        "it all, to the image.",
+    )
+    layer_rates: Annotated[dict[str, float], BeforeValidator(recipe_values.factors)] = Field(
+        {}, description="Factors of the learning rate of parts by name, as layer4:0.1,fc:1."
+    )
+    micro_batch: int | None = Field(
+        None,
+        ge=1,
+        description="Images computed at once, if fewer than in a step: the same gradient in less "
+        "memory. Batch normalisation then sees these alone.",
+    )
+    precision: Literal["float32", "bf16", "auto"] = Field(
+        "float32",
+        description="What maps are computed in; weights, sums and loss stay float32. auto: bf16 "
+        "on a GPU that has it, and on a processor where a short measurement shows that it pays.",
+    )
+    compile: Literal["off", "auto", "on"] = Field(
+        "off",
+        description="torch.compile; auto: memory format and compilation as a short measurement "
+        "shows that they pay within the run.",
     )
     schedule: Literal["constant", "step", "cosine", "one-cycle", "plateau"] = Field(
         "one-cycle", description="Course of the learning rate over the run."
@@ -237,7 +276,11 @@ class Recipe(BaseModel):
         if self.label_smoothing and self.loss != "cross-entropy":
             raise ValueError("label_smoothing works with loss cross-entropy only")
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
-            raise ValueError("nesterov needs optimizer sgd with a momentum above 0")
+            raise ValueError(
+                "nesterov needs optimizer sgd with a momentum above 0; muon is Nesterov's as it is"
+            )
+        if any(factor <= 0 for factor in self.layer_rates.values()):
+            raise ValueError("layer_rates need factors above 0; to keep a part, give --freeze")
         if self.milestones and self.schedule != "step":
             raise ValueError("milestones work with schedule step only")
         if self.schedule == "step" and not self.milestones:

@@ -26,12 +26,13 @@ from striate.weights import Weights
 
 # Fields of a recipe that mean something to one kind of task alone.
 OF_MASKS = (
-    *("width", "depth", "normalization", "tile", "intensity", "rare", "class_weights"),
+    *("width", "depth", "normalization", "tile", "intensity", "rare"),
     *("border_weight", "border_sigma", "turns", "grey", "noise", "match_histograms"),
 )
 OF_LABELS = (
     *("rubbish", "auxiliary", "label_smoothing", "image_size", "input_range", "crop"),
     *("side_range", "scales", "view_average", "crop_padding", "pca_color"),
+    "micro_batch",
 )
 LOSSES_OF_LABELS = ("cross-entropy", "map", "squared-error")
 
@@ -102,15 +103,18 @@ def _check_fields(recipe: Recipe, given: Collection[str], *, labels_images: bool
             f"loss {recipe.loss} does not fit {recipe.network}, which labels {what}; there are "
             f"{', '.join(known)}"
         )
-    if labels_images:
-        return
-    check_views(recipe.protocol)
-    for idle_name, without, is_idle in (
-        ("class_weights", f"with loss {recipe.loss}", recipe.loss in ("dice", "dice-plain")),
-        ("border_sigma", "without --border-weight", not recipe.border_weight),
-        ("elastic_points", "without --elastic", not recipe.elastic),
-        ("flip", "beside --turns, which mirror too", recipe.turns),
-    ):
+    without_weights = LOSSES_OF_LABELS[1:] if labels_images else ("dice", "dice-plain")
+    idle_fields = [
+        ("class_weights", f"with loss {recipe.loss}", recipe.loss in without_weights),
+    ]
+    if not labels_images:
+        check_views(recipe.protocol)
+        idle_fields += [
+            ("border_sigma", "without --border-weight", not recipe.border_weight),
+            ("elastic_points", "without --elastic", not recipe.elastic),
+            ("flip", "beside --turns, which mirror too", recipe.turns),
+        ]
+    for idle_name, without, is_idle in idle_fields:
         if is_idle and idle_name in given and getattr(recipe, idle_name) != _default(idle_name):
             option = f"--{idle_name.replace('_', '-')}"
             raise UsageError(f"{option} has no effect {without}; leave it out")
@@ -125,6 +129,11 @@ def _classification(
 ) -> Prepared:
     data = load_training_data(recipe, data_dir)
     recipe = sized(recipe, given, len(data.training.targets))
+    if recipe.micro_batch is not None and recipe.micro_batch >= recipe.batch_size:
+        raise UsageError(
+            f"micro_batch {recipe.micro_batch} does nothing with a batch of {recipe.batch_size}; "
+            "leave it out, or give fewer"
+        )
     input_shape = find_network(recipe.network).input_shape
     channels = data.training.images.shape[1]
     recipe, notes = suited(recipe, given, channels, input_shape)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from striate.batches import Batch, TrainingData, steps_per_epoch, training_batches
 from striate.datasets.sets import Part
 from striate.distributed import in_shares, total
-from striate.losses import CrossEntropy, Loss, MaximumAPosteriori, SquaredError
+from striate.losses import CrossEntropy, Loss, MaximumAPosteriori, SquaredError, balanced
 from striate.preparation import InputSpec
 from striate.recipes import Recipe
 from striate.scoring import logits_of
@@ -70,9 +70,10 @@ class Task(Protocol):
         """
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Give what is minimised, a mean over the batch of all processes.
+        """Give what is minimised: of a whole batch a mean, of a part of it, its share of that.
 
-        It is the same on all; its gradients are to be added up over them.
+        Parts at one time in several processes are added up: the number is the same on all, its
+        gradients are to be added up over them.
         """
 
     def mistakes(self, logits: Tensor, batch: Batch) -> tuple[int, int]:
@@ -99,7 +100,7 @@ class Classification:
         self.num_examples = self.num_training = data.num_training
         self.num_validation = data.num_validation
         self.steps_per_epoch = steps_per_epoch(self.num_examples, recipe.batch_size)
-        self._loss = _loss(recipe)
+        self._loss = loss_for(recipe, self.training.targets, len(data.classes))
 
     def to(self, device: torch.device) -> None:
         """Move the images and labels."""
@@ -144,12 +145,23 @@ class Classification:
         return Measures(self._loss(logits, part.targets).item(), wrong / len(part.targets))
 
 
-def _loss(recipe: Recipe) -> Loss:
+def loss_for(recipe: Recipe, targets: Tensor, num_classes: int) -> Loss:
+    """Give the loss of a recipe for labels of whole images.
+
+    Args:
+        recipe: ``loss`` and what belongs to it.
+        targets: ``(N,)`` class indices of the images that train, for the weights of classes.
+        num_classes: Number of classes.
+    """
     if recipe.loss == "map":
         return MaximumAPosteriori(recipe.rubbish)
     if recipe.loss == "squared-error":
         return SquaredError()
-    return CrossEntropy(recipe.label_smoothing)
+    weights = None
+    if recipe.class_weights == "balanced":
+        shares = torch.bincount(targets, minlength=num_classes) / len(targets)
+        weights = balanced(shares.tolist())
+    return CrossEntropy(recipe.label_smoothing, weights)
 
 
 def _to(part: Part, device: torch.device) -> Part:

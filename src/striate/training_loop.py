@@ -16,7 +16,9 @@ from striate.batch_statistics import over_processes
 from striate.batches import Batch
 from striate.display import Display, Silent
 from striate.errors import Interrupted, RunError, TrainingError
-from striate.gradients import Gradients, memory_format
+from striate.execution_choice import choose_execution, needs_choice
+from striate.fine_tuning import tune
+from striate.gradients import Execution, Gradients, micro_batch_words
 from striate.interruption import stop_signals
 from striate.optimization import Optimizer, learning_rate, update_average
 from striate.recipes import Recipe
@@ -65,11 +67,12 @@ class TrainingLoop:
         self.save_seconds = save_seconds
         over_processes(network)
         self.network = network.to(device).train()
-        self.network.to(memory_format=memory_format(network, recipe))  # type: ignore[call-overload]
-        self.average = copy.deepcopy(self.network) if recipe.ema else None
-        self.optimizer = Optimizer(self.network.parameters(), recipe)
+        roles = tune(self.network, recipe)
         task.to(device)
-        self.gradients = Gradients(self.network, task, recipe)
+        self.gradients = Gradients(self.network, task, recipe, note=self.display.note)
+        self.is_chosen = not needs_choice(recipe)
+        self.average = copy.deepcopy(self.network) if recipe.ema else None
+        self.optimizer = Optimizer(self.network.parameters(), recipe, roles)
         self.steps_per_epoch = task.steps_per_epoch
         self.at = _Progress()
         self.started = time.monotonic()
@@ -87,6 +90,8 @@ class TrainingLoop:
             "best": self.best,
             "threads": torch.get_num_threads(),
             "processes": distributed.size(),
+            "micro_batch": self.gradients.micro_batch,
+            "execution": self.gradients.execution._asdict() if self.is_chosen else None,
         }
 
     def load(self, state: State) -> None:
@@ -98,6 +103,10 @@ class TrainingLoop:
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.optimizer.load_state(state["optimizer"])
+        self.gradients.micro_batch = state.get("micro_batch")
+        if state.get("execution") is not None:
+            self.gradients.execute(Execution(**state["execution"]))
+            self.is_chosen = True
         self.best = state["best"]
 
     def go(self, run: Run) -> None:
@@ -107,6 +116,7 @@ class TrainingLoop:
         self._require_equal()
         if not at.finished:
             self.display.note(self._plan())
+            self._choose_execution(run)
         self.display.begin(recipe.epochs, examples, at.epoch * examples + at.seen)
         self.started = time.monotonic() - at.elapsed
         last_save = time.monotonic()
@@ -131,6 +141,17 @@ class TrainingLoop:
             why = "time" if recipe.time is not None and at.elapsed >= recipe.time else "patience"
             self.display.note(f"stopped by {why} after {at.epoch} of {recipe.epochs} epochs")
 
+    def _choose_execution(self, run: Run) -> None:
+        """Measure how to compute, once for a run: what is resumed goes on in the same way."""
+        if self.is_chosen:
+            return
+        batch = next(iter(self.task.batches(self.at.epoch, self.at.step)))
+        steps = (self.recipe.epochs - self.at.epoch) * self.steps_per_epoch - self.at.step
+        chosen = choose_execution(self.gradients, batch, steps, self.display.note)
+        self.gradients.execute(chosen)
+        self.is_chosen = True
+        self._save(run)
+
     def _plan(self) -> str:
         """Say in a line what is about to be done."""
         threads = torch.get_num_threads()
@@ -139,7 +160,7 @@ class TrainingLoop:
             f"{self.recipe.network} on {self.recipe.data}: "
             f"{_counted(self.task.num_training, 'image')}, "
             f"{_counted(self.steps_per_epoch, 'step')} an epoch, {self.device}, "
-            f"{_counted(threads, 'thread')}{spread}"
+            f"{_counted(threads, 'thread')}{spread}{self._moving()}{self._at_once()}"
         )
 
     def _require_equal(self) -> None:
@@ -152,6 +173,17 @@ class TrainingLoop:
         for tensor in self.network.state_dict().values():
             content.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         distributed.require_equal("the weights", content.hexdigest(), remedy)
+
+    def _moving(self) -> str:
+        sizes = [parameter.numel() for parameter in self.network.parameters()]
+        moving = sum(parameter.numel() for parameter in self.optimizer.parameters)
+        if moving == sum(sizes):
+            return ""
+        return f", {moving:,} of {sum(sizes):,} parameters train"
+
+    def _at_once(self) -> str:
+        micro_batch = self.gradients.micro_batch
+        return f", {micro_batch_words(self.network, micro_batch)}" if micro_batch else ""
 
     def epoch(self, run: Run, stopped: threading.Event) -> None:
         """Train to the end of the epoch, from the step where it stands."""

@@ -20,15 +20,17 @@ from striate.recipes import Recipe, recipe_fields
 PANELS = {
     "The run": ("seed", "weights", "epochs", "time", "batch_size", "validation", "patience"),
     "Network": ("width", "depth", "normalization"),
-    "Loss": ("loss", "rubbish", "auxiliary", "label_smoothing"),
+    "Loss": ("loss", "class_weights", "rubbish", "auxiliary", "label_smoothing"),
     "Masks": (
-        *("tile", "intensity", "rare", "class_weights", "border_weight", "border_sigma"),
+        *("tile", "intensity", "rare", "border_weight", "border_sigma"),
         *("turns", "grey", "noise", "match_histograms"),
     ),
     "Optimisation": (
         *("optimizer", "learning_rate", "momentum", "nesterov", "weight_decay", "clip"),
         *("schedule", "warmup", "milestones", "plateau_epochs", "plateau_factor", "ema"),
     ),
+    "Fine-tuning": ("freeze", "layer_decay", "layer_rates"),
+    "Computing": ("micro_batch", "precision", "compile"),
     "Input": ("image_size", "input_range", "channels_last", "crop", "side_range"),
     "Evaluation": ("protocol", "scales", "view_average"),
     "Augmentation": (
@@ -40,7 +42,7 @@ PANELS = {
 # What has an effect with some values of another choice alone.
 WORKS_WITH = {
     "rubbish": ("loss", ("map",)),
-    "momentum": ("optimizer", ("sgd",)),
+    "momentum": ("optimizer", ("sgd", "muon")),
     "plateau_epochs": ("schedule", ("plateau",)),
     "plateau_factor": ("schedule", ("plateau",)),
     "scales": ("protocol", ("multi-scale", "150-crop")),
