@@ -34,7 +34,12 @@ STEPS = {
     "in double": {"network": "resnet20", "batch_size": 7, "validation": 0},
     "one image": {"network": "resnet20", "batch_size": 1, "validation": 0},
     "squares": {"network": "lecun1989", "batch_size": 5, "loss": "squared-error"},
-    "masks": {"network": "unet_padded", "batch_size": 3, "loss": "cross-entropy+dice", **MASKS},
+    "masks in double": {
+        "network": "unet_padded",
+        "batch_size": 3,
+        "loss": "cross-entropy+dice",
+        **MASKS,
+    },
     "one tile": {
         "network": "unet_padded",
         "batch_size": 1,
@@ -109,17 +114,19 @@ def step(name: str, colours: str, cells: str):
     recipe, _, task, network, _ = prepare(recipe, [*changes, "data"], Silent(), Path(cells))
     over_processes(network.train())
     batch = next(task.batches(0, 0, (distributed.rank(), distributed.size())))
-    if name == "in double":
+    if name.endswith("in double"):
         network, batch = network.double(), batch._replace(images=batch.images.double())
     outcome = Gradients(network, task, recipe)(0, batch)
     distributed.add_up_gradients(network.parameters())
-    measures = task.validate(network) if task.num_validation else None
+    gradients = {name: weight.grad for name, weight in network.named_parameters()}
+    statistics = {name: values.clone() for name, values in network.named_buffers()}
+    measures = task.validate(network.float()) if task.num_validation else None
     return {
         "loss": outcome.loss,
         "counts": distributed.add_up(torch.tensor(outcome[1:])).tolist(),
         "here": distributed.gather_objects(len(batch.targets)),
-        "gradients": {name: weight.grad for name, weight in network.named_parameters()},
-        "statistics": dict(network.named_buffers()),
+        "gradients": gradients,
+        "statistics": statistics,
         "measures": None if measures is None else [each for each in measures if each is not None],
     }
 

@@ -145,6 +145,12 @@ class TrainingLoop:
         """Measure how to compute, once for a run: what is resumed goes on in the same way."""
         if self.is_chosen:
             return
+        if distributed.size() > 1:  # their measurements would differ, and so would their steps
+            self.display.note(
+                f"several processes compute as they are told: {self.gradients.execution}"
+            )
+            self.is_chosen = True
+            return
         batch = next(iter(self.task.batches(self.at.epoch, self.at.step)))
         steps = (self.recipe.epochs - self.at.epoch) * self.steps_per_epoch - self.at.step
         chosen = choose_execution(self.gradients, batch, steps, self.display.note)
