@@ -1,12 +1,12 @@
 """How far two processes drift from one in a longer run, beside what another thread count does.
 
-    python benchmarks/processes_spread.py [EPOCHS] [IMAGES]
+    python benchmarks/processes_spread.py [EPOCHS] [IMAGES] [DATA]
 
 ResNet-20 by its own recipe on the first IMAGES of CIFAR-10's training part, through the ordinary
 `striate train`: one process, two under torchrun, and one with another number of threads, which is
 what any other order of sums does to such a run. After 1, 2, 4, ... EPOCHS epochs: the distance of
 the weights from those of one process, relative to their length, the training loss and the seconds.
-Needs STRIATE_DATA with cifar10/. Writes docs/results/processes.json.
+DATA is cifar10, or a folder in CIFAR-10's binary layout. Writes docs/results/processes.json.
 """
 
 import os
@@ -33,9 +33,9 @@ WAYS = {
 }
 
 
-def small_set(folder: Path, images: int) -> Path:
+def small_set(folder: Path, images: int, data: str) -> Path:
     """Write the first images of CIFAR-10 in its own layout."""
-    part = load("cifar10", parts=("train",)).parts["train"]
+    part = load(data, parts=("train",)).parts["train"]
     records = torch.cat([part.targets[:, None].byte(), part.images.flatten(1)], dim=1)
     folder.mkdir()
     share = -(-images // 5)
@@ -73,12 +73,13 @@ def trained(way: str, data: Path, out: Path, epochs: int) -> tuple[torch.Tensor,
 
 def main() -> None:
     """Train each way for 1, 2, 4, ... epochs and print the spread."""
-    epochs, images = (int(text) for text in [*sys.argv[1:], "8", "6400"][:2])
+    typed = dict(enumerate(sys.argv[1:]))
+    epochs, images = int(typed.get(0, 8)), int(typed.get(1, 6400))
     lengths = [2**power for power in range(epochs.bit_length())]
     steps = -(-images // BATCH_SIZE)
     spread: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        data = small_set(Path(folder) / "cifar", images)
+        data = small_set(Path(folder) / "cifar", images, typed.get(2, "cifar10"))
         for length in lengths:
             runs = {
                 way: trained(way, data, Path(folder) / f"{length} {way}", length) for way in WAYS
