@@ -242,8 +242,9 @@ def write_split(listing: Listing) -> str:
     groups = listing.groups or ("",) * len(listing.places)
     text = io.StringIO()
     odd = any("\r" in place.name for place in listing.places) or "\r" in "".join(groups)
-    quoting = csv.QUOTE_ALL if odd else csv.QUOTE_MINIMAL  # which forgets carriage returns
-    writer = csv.writer(text, lineterminator="\n", quoting=quoting)
+    writer = csv.writer(text, lineterminator="\n")
+    if odd:  # a carriage return is kept only where all is quoted
+        writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(HEADING)
     for index, (place, target) in enumerate(
         zip(listing.places, listing.targets.tolist(), strict=True)
