@@ -70,7 +70,7 @@ def test_parts_are_disjoint_and_whole_and_each_class_has_its_share(targets, test
     left = sizes - counts(done, "test")
     for part, pool, wanted in (("test", sizes, test), ("validation", left, share)):
         held = counts(done, part)
-        assert ((held - wanted * pool).abs() < 1).all() | (pool == 1).any()
+        assert (((held - wanted * pool).abs() < 1) | (pool <= 1)).all()
         assert (held[pool > 1] >= 1).all()
         assert (held[pool <= 1] == 0).all()
     assert (counts(done, "train")[sizes > 0] >= 1).all()
@@ -101,11 +101,7 @@ def test_groups_of_one_size_are_parted_by_class_too():
     targets = [number // 200 for number in range(400)]
     groups = [f"p{number // 4}" for number in range(400)]
     done = split(listing(targets, groups), validation=0.0, test=0.25, seed=3)
-    assert (
-        counts(done, "test").tolist() == [48, 48]
-        or counts(done, "test").tolist() == [52, 52]
-        or (counts(done, "test") - 50).abs().max() <= 2
-    )
+    assert (counts(done, "test") - 50).abs().max() <= 2
     assert "validation" not in done.parts
 
 
