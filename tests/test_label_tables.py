@@ -79,7 +79,7 @@ def test_tables_named_as_parts_are_parts(folder):
         "test": 1,
     }
     write(folder, "path,label\nimages/4.png,a\n", "more.csv")
-    with pytest.raises(DataError, match=r"holds 3 tables of images, Test.csv, more.csv, train.csv;"):
+    with pytest.raises(DataError, match=r"holds 3 tables of images, Test.csv, more.csv, train"):
         read_listing(folder)
 
 
@@ -128,7 +128,7 @@ HEAD = "path,label\nimages/1.png,a\nimages/2.png,b\n"
         ("name,label\nx,1\n", "no column for the path but name, label; name one path, or file,"),
         ("path,cell\nx,1\n", "has no column for the label but path, cell; name one label, or lab"),
         ("path,cat,dog\nimages/1.png,0,1\nimages/2.png,1,0\n",
-            "cat, dog hold 0 and 1, as where an image has several labels, which is not supported"),
+            "cat, dog hold 0 and 1, as where an image has several labels, which is not sup"),
         ("path,label,label\n", "has two columns label; rename one"),
         (HEAD + "images/3.png,a,b\n", "line 4: 3 cells, but the heading has 2; put text that"),
         (HEAD + "images/3.png,\nimages/4.png, \n", r"lines 4, 5: no label; fill it in, or take"),
@@ -136,8 +136,8 @@ HEAD = "path,label\nimages/1.png,a\nimages/2.png,b\n"
         (HEAD + "images/3.png,a|b|c\n", r"line 4: several labels for an image \(a\|b\|c\); net"),
         (HEAD + "images/3.png,\"['a', 'b']\"\n", r"line 4: several labels for an image \(\['a'"),
         ("path,label\nimages/1.png,0.5\nimages/2.png,3\n",
-            r"line 2: a number with a fraction as label \(0.5\); regression is not supported: give"),
-        ("path,label\nimages/1.png,nan\nimages/2.png,3\n", r"line 2: a number with a fraction as label \(nan"),
+            r"line 2: a number with a fraction as label \(0.5\); regression is not supp"),
+        ("path,label\nimages/1.png,nan\nimages/2.png,3\n", r"line 2: a number .*nan"),
         (HEAD + "images/no.png,a\nnothing.png,b\n",
             r"lines 4, 5: 2 of 4 images are not where column path says: images/no.png, nothing.p"),
         (HEAD + ",a\n", r"line 4: 1 of 3 images are not where column path says: nothing; paths"),

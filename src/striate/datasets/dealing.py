@@ -53,10 +53,14 @@ def blocks_of(
     keys = torch.tensor([_number(name) for name in members], dtype=torch.int64)
     turns = hashes(seed, 0, keys, purpose, 1)[:, 0].tolist()
     dealt = [
-        Block(turn, name, tuple(group), Counter(classes[index] for index in group))
+        Block(turn, name, tuple(group), _counted([classes[index] for index in group]))
         for turn, (name, group) in zip(turns, members.items(), strict=True)
     ]
     return sorted(dealt, key=lambda block: block[:2])
+
+
+def _counted(classes: Sequence[int]) -> Mapping[int, int]:
+    return {classes[0]: 1} if len(classes) == 1 else Counter(classes)
 
 
 def _number(name: str) -> int:
@@ -85,8 +89,9 @@ def hold_out(
     sizes: Counter[int] = Counter()
     left: Counter[int] = Counter()  # blocks of each class that remain
     for block in blocks:
-        sizes.update(block.counts)
-        left.update(block.counts.keys())
+        for each, count in block.counts.items():
+            sizes[each] += count
+            left[each] += 1
     kept = {each: max(min(parts, count) - 1, 1) for each, count in left.items()}
     wanted = _quotas(sizes, left, kept, share)
 
@@ -97,6 +102,9 @@ def hold_out(
     taken: list[Block] = []
     passed: list[Block] = []
     for block in blocks:
+        if all(held[each] >= wanted[each] for each in block.counts):
+            passed.append(block)
+            continue
         gain = sum(
             ((held[each] + count - wanted[each]) ** 2 - (held[each] - wanted[each]) ** 2)
             / sizes[each]
