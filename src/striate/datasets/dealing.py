@@ -52,15 +52,19 @@ def blocks_of(
         members[names[index]].append(index)
     keys = torch.tensor([_number(name) for name in members], dtype=torch.int64)
     turns = hashes(seed, 0, keys, purpose, 1)[:, 0].tolist()
+    single = {each: {each: 1} for each in set(classes)}
     dealt = [
-        Block(turn, name, tuple(group), _counted([classes[index] for index in group]))
+        Block(
+            turn,
+            name,
+            tuple(group),
+            single[classes[group[0]]]
+            if len(group) == 1
+            else Counter(classes[index] for index in group),
+        )
         for turn, (name, group) in zip(turns, members.items(), strict=True)
     ]
     return sorted(dealt, key=lambda block: block[:2])
-
-
-def _counted(classes: Sequence[int]) -> Mapping[int, int]:
-    return {classes[0]: 1} if len(classes) == 1 else Counter(classes)
 
 
 def _number(name: str) -> int:
@@ -114,6 +118,8 @@ def hold_out(
             _take(block, taken, held, left)
         else:
             passed.append(block)
+    if all(held[each] or not wanted[each] for each in sizes):
+        passed = []
     for block in sorted(passed, key=lambda block: (len(block.members), *block[:2])):
         missing = any(wanted[each] and not held[each] for each in block.counts)
         if missing and may_go(block):
