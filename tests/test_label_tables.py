@@ -51,6 +51,7 @@ def test_every_spelling_of_a_table_is_read(folder, name, text):
         assert listing.layout.endswith(f"{name}: 2 classes, 2 images")
         assert listing.layout.startswith("Hugging" if "metadata" in name else "table")
         assert [*listing.parts] == ["train"]
+        assert ("2 paths with \\ read as with /" in listing.notes) is ("\\" in text)
 
 
 def test_parts_groups_and_further_columns_are_kept_by_image(folder):

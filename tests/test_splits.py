@@ -193,6 +193,13 @@ def test_classes_too_small_to_part_train_and_are_told():
     assert "2 classes with none of their images in the validation" in done.notes[-1]
 
 
+def test_large_shares_leave_each_class_an_image_for_the_other_parts():
+    done = split(listing([0, 0, 1, 1]), validation=0, test=0.95, seed=0)
+    assert counts(done, "train").tolist() == counts(done, "test").tolist() == [1, 1]
+    done = split(listing([0, 1] * 3), validation=0.3, test=0.7, seed=0)
+    assert [counts(done, part).tolist() for part in done.parts] == [[1, 1]] * 3
+
+
 def test_a_group_of_a_given_part_that_trains_too_is_told_and_stays():
     parts = {"train": torch.arange(8), "test": torch.tensor([8, 9])}
     groups = ["a", "a", "b", "b", "c", "c", "d", "d", "a", "e"]
