@@ -279,7 +279,7 @@ def evaluated_set(
     for note in (listing.layout, *listing.notes):
         display.note(note)
     if name == run.recipe.data and run.split is not None:
-        listing = apply_split(listing, run.split)
+        listing = apply_split(listing, run.split, drop_new=run.recipe.skip_bad)
     chosen = torch.zeros(len(listing.places), dtype=torch.bool)
     chosen[listing.parts.get("test", torch.arange(len(chosen)))] = True
     listing = replace(listing.keeping(chosen), parts={"test": torch.arange(int(chosen.sum()))})
