@@ -61,8 +61,8 @@ def test_the_faster_memory_format_wins_and_by_how_much_is_said(recipe, clock):
     execution, notes = chosen(gradients_of(recipe, compile="auto"))
     assert execution == LAST
     assert notes[-1] == (
-        "a batch in channels last 6 ms, channels first 9 ms, channels last, compiled 7 ms: "
-        "channels last won, 1.50 times as fast as channels first"
+        "a batch in channels last 6 ms, channels first 9 ms, channels last, compiled 7 ms; "
+        "channels last from now on, 1.50 times as fast as channels first"
     )
     clock[FIRST] = 5.0
     clock[Execution(False, compiled=True)] = 7.0
