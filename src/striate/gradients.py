@@ -143,7 +143,7 @@ class Gradients:
                 f"a batch of {len(batch.targets)} tiles is too large for the memory ({reason}); "
                 "go on in a new run with a smaller --batch-size or --tile"
             )
-        if _num_processes() > 1:
+        if num_processes() > 1:
             raise TrainingError(
                 f"{count} images at once are too large for the memory of a process ({reason}); "
                 f"begin anew with --micro-batch {max(1, count // 2)}"
@@ -178,7 +178,7 @@ def memory_format(network: nn.Module, *, channels_last: bool) -> torch.memory_fo
 
 def _parts(batch: Batch, micro_batch: int | None) -> Iterator[Batch]:
     """Cut a batch into parts of equal size, to one image; as many in every process."""
-    most = -(-batch.num_examples // _num_processes())
+    most = -(-batch.num_examples // num_processes())
     if micro_batch is None or micro_batch >= most:
         yield batch
         return
@@ -187,7 +187,8 @@ def _parts(batch: Batch, micro_batch: int | None) -> Iterator[Batch]:
         yield batch.part(rows)
 
 
-def _num_processes() -> int:
+def num_processes() -> int:
+    """Count the processes that compute parts of a batch together."""
     distributed = torch.distributed
     together = distributed.is_available() and distributed.is_initialized()
     return distributed.get_world_size() if together else 1
