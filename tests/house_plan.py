@@ -159,6 +159,7 @@ TESTED_BY = {
     "volumes/tiff": ["test_volumes_tiff"],
     "volumes/tiff_pages": ["test_volumes_tiff"],
     "volumes/tiff_writing": ["test_volumes_tiff"],
+    "training_loop": ["test_training_loop", "test_resuming"],
     "evaluation": ["test_evaluation", "test_ensembles"],
     "training": ["test_training", "test_training_refusals"],
     "weights": ["test_weights", "test_weights_in_training"],

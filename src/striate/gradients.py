@@ -1,6 +1,7 @@
 """One batch through the network and back: its loss, its mistakes, its gradients."""
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -197,8 +198,8 @@ def num_processes() -> int:
 def _lack_of_memory(error: Exception) -> str | None:
     """Give the reason of an error that says that the memory is full; None of any other."""
     text = str(error)
-    if isinstance(error, torch.OutOfMemoryError):
-        return text.split(". ")[0].removeprefix("CUDA ").lower()
-    if isinstance(error, MemoryError) or "can't allocate memory" in text:
-        return text.rpartition("] ")[2].split(". ")[0] or "memory is full"
-    return None
+    is_full = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+    if not is_full and "can't allocate memory" not in text:
+        return None
+    wanted = re.search(r"tried to allocate ([0-9.]+ \w+)", text, re.IGNORECASE)
+    return f"{wanted[1]} more were asked for" if wanted else "it is full"
