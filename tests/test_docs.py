@@ -1,15 +1,18 @@
 """Every block of the README and the how-to pages runs; the numbers come from result files."""
 
 import importlib
+import io
 import json
 import re
 import shlex
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from conftest import real_data
 from striate.cli import run_command
 from striate.models import NETWORKS
 
@@ -52,6 +55,52 @@ def test_every_block_of_every_page_runs(tmp_path, monkeypatch, capsys):
                     arguments += ["--epochs", "2"]  # at full length `make demo` runs it
                 assert run_command(arguments) == 0, f"{line}: {capsys.readouterr().err}"
     assert run >= 12
+
+
+def test_the_lines_of_the_readme_on_own_images_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STRIATE_CACHE", str(tmp_path / "cache"))
+    sheet = np.array(Image.open(real_data("cifar10") / "test_0.webp"))
+    pixels = sheet.reshape(25, 32, 40, 32, 3).swapaxes(1, 2).reshape(-1, 32, 32, 3)
+    labels = np.fromfile(real_data("cifar10") / "test_labels.u8", np.uint8)
+    classes = [
+        "airplane",
+        "automobile",
+        "bird",
+        "cat",
+        "deer",
+        "dog",
+        "frog",
+        "horse",
+        "ship",
+        "truck",
+    ]
+    for index in range(240):
+        part = "train" if index < 200 else "test"
+        place = tmp_path / "cifar10-png" / part / classes[labels[index]] / f"{index}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels[index]).save(place)
+    photographs = real_data("imagenet-sample")
+    (tmp_path / "imagenet-sample").symlink_to(photographs)
+    files = sorted((photographs / "images").glob("*/*.JPEG"))[:40]
+    (tmp_path / "shards").mkdir()
+    for shard in range(4):
+        with tarfile.open(tmp_path / "shards" / f"photographs-{shard:04d}.tar", "w") as archive:
+            for number, file in enumerate(files[shard::4]):
+                archive.add(file, f"{shard}{number}.jpg")
+                label = tarfile.TarInfo(f"{shard}{number}.cls")
+                label.size = 1
+                archive.addfile(label, io.BytesIO(b"%d" % (number % 2)))
+    text = (ROOT / "README.md").read_text("utf-8")
+    section = text[text.index("## Your own images") : text.index("| I want to | page |")]
+    lines = re.findall(r"^    (striate .*)$", section, re.MULTILINE)
+    assert len(lines) == 6
+    for line in lines:
+        _, *arguments = shlex.split(line)
+        arguments += ["--epochs", "1", "--time", "1s"] * ("train" in arguments)
+        expected = 3 if "check" in arguments else 0  # two parts of CIFAR-10 hold near copies
+        code = run_command(arguments)
+        assert code in (0, expected), f"{line}: {capsys.readouterr().err}"
 
 
 def test_every_network_s_paper_stands_in_the_readme_s_table():

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from striate.datasets import absolute, is_path
-from striate.devices import choose_device, suited_threads, threads
+from striate.devices import choose_device, memory_kept, suited_threads, threads
 from striate.display import Display, Silent
 from striate.distributed import from_first, is_first, processes, remember, remembered, size
 from striate.errors import DataError
@@ -111,7 +111,7 @@ def train(
     loop = TrainingLoop(
         recipe, task, network, device=chosen, display=display, save_seconds=save_seconds
     )
-    with threads(num_threads):
+    with threads(num_threads), memory_kept():
         run = from_first(
             lambda: create_run(
                 place,
@@ -195,7 +195,7 @@ def resume(
                 f"with {size()} process{'es' * (size() > 1)} instead of {before} the weights will "
                 "not be, bit for bit, those of an unbroken run"
             )
-        with threads(num_threads or state["threads"]):
+        with threads(num_threads or state["threads"]), memory_kept():
             loop.go(run)
     return from_first(lambda: Run(path))
 
