@@ -15,20 +15,20 @@ FLOORS = [
     },
     {
         *("models", "datasets", "augmentation", "deformation", "windows", "tracing"),
-        *("segmentation_metrics", "membrane_metrics"),
+        *("segmentation_metrics", "membrane_metrics", "schedules"),
     },
     {
         *("batches", "describing", "drawing", "plotting", "pictures", "mistakes", "model_card"),
         "mask_pictures",
         *("scoring", "tiling", "strips", "dense_form"),
-        "weights_fitting",
+        *("weights_fitting", "run_states"),
     },
     {
         *("runs", "optimization", "protocols", "provenance", "patches", "tasks", "weights"),
         *("mask_data", "tiled_prediction"),
     },
     {
-        *("run_creation", "training_loop", "prediction", "studies"),
+        *("run_creation", "training_loop", "prediction", "studies", "lengthening"),
         *("mask_scoring", "segmentation", "tile_journal", "cluster", "ensembles"),
     },
     {"mask_evaluation", "mask_prediction", "task_making"},

@@ -11,6 +11,26 @@ from striate.errors import UsageError, did_you_mean
 from striate.recipe_values import Dumper, read_yaml
 
 
+class Lengthening(BaseModel):
+    """Where a run was made longer than was planned, and what had been planned.
+
+    Attributes:
+        epochs: Planned until then.
+        time: Time budget until then [seconds].
+        steps: Done by then.
+        seconds: Trained by then.
+        share: Of the learning rate, at which the schedule stood, warm-up left out.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    epochs: int = Field(ge=1)
+    time: float | None = None
+    steps: int = Field(ge=0)
+    seconds: float = Field(ge=0)
+    share: float = Field(ge=0, le=1)
+
+
 class Recipe(BaseModel):
     """All choices of a run. Frozen; unknown names are refused with the nearest known one.
 
@@ -57,6 +77,9 @@ class Recipe(BaseModel):
         gt=0,
         description="Stop after this long, for example 90s, 10min or 1.5h, at the end of the step; "
         "start-up and validation come on top.",
+    )
+    lengthened: tuple[Lengthening, ...] = Field(
+        (), description="Where the run was lengthened, in the order of its steps; not an option."
     )
     batch_size: int = Field(128, ge=1, description="Images in a step.")
     validation: float = Field(

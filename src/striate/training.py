@@ -6,6 +6,7 @@ from striate.datasets import expand, is_path
 from striate.devices import choose_device, suited_threads, threads
 from striate.display import Display, Silent
 from striate.errors import DataError
+from striate.lengthening import lengthen
 from striate.models import with_defaults
 from striate.provenance import environment
 from striate.recipes import Recipe
@@ -107,13 +108,16 @@ def resume(
     data_dir: Path | None = None,
     device: str = "auto",
     num_threads: int | None = None,
+    epochs: int | None = None,
+    time: float | None = None,
     display: Display | None = None,
     save_seconds: float = SECONDS_BETWEEN_SAVES,
 ) -> Run:
     """Go on with a run that was killed or interrupted, to the same weights, bit for bit.
 
     The same machine and versions are needed for equal bits; device and thread count are the
-    run's. Of a finished run, the files that follow from its state are written again.
+    run's. Of a finished run, the files that follow from its state are written again; with more
+    epochs or time it is lengthened, by ``schedules.learning_rate`` without a jump in the rate.
 
     Args:
         path: The run folder.
@@ -121,11 +125,14 @@ def resume(
             that has moved, the folder's new place.
         device: As in ``train``; ``"auto"`` is the device that the run began on.
         num_threads: The run's by default; with others it ends in other bits, and says so.
+        epochs: All epochs, from the run's beginning, if other than planned.
+        time: The time budget of the whole run, if other than planned [seconds].
         display: As in ``train``.
         save_seconds: As in ``train``.
 
     Raises:
-        UsageError: The folder is not a run, or the device does not exist here.
+        UsageError: The folder is not a run, the device does not exist here, or fewer epochs or
+            less time are asked for than are done.
         RunError: The run is damaged, or none of its states is whole.
         DataError: The data are not those the run began with.
     """
@@ -137,6 +144,8 @@ def resume(
         state, notes = run.load_state()
         for note in notes:
             display.note(note)
+        if run.follow(state):
+            display.note(f"recipe.yaml follows the state: {run.recipe.epochs} epochs")
         moved = data_dir is not None and is_path(run.recipe.data)
         recipe = run.recipe.replace(data=str(data_dir)) if moved else run.recipe
         task = again(run, data_dir, recipe)
@@ -146,6 +155,8 @@ def resume(
                 f"{task.fingerprint[:12]}, not {run.environment['data_fingerprint'][:12]}); "
                 "give the folder that holds them with --data-dir"
             )
+        if longer := lengthen(run, state, epochs, time, task.steps_per_epoch):
+            display.note(longer)
         loop = TrainingLoop(
             run.recipe,
             task,

@@ -15,9 +15,11 @@ from striate.display import Display, Silent
 from striate.errors import Interrupted, RunError, TrainingError
 from striate.interruption import stop_signals
 from striate.layers import Dropout, WithAuxiliary, tell_dropout
-from striate.optimization import Optimizer, learning_rate, update_average
+from striate.optimization import Optimizer, update_average
 from striate.recipes import Recipe
-from striate.runs import Row, Run, State
+from striate.run_states import State
+from striate.runs import Row, Run, plan_of
+from striate.schedules import learning_rate
 from striate.tasks import Task
 
 # Epochs that take less than this are not saved one by one.
@@ -39,6 +41,7 @@ class _Progress:
     epochs_since_best: int = 0
     epochs_since_reduction: int = 0
     finished: bool = False
+    lengthenings: int = 0
     cut_after: int = 0  # steps of a last epoch that time ended early
     rows: list[Row] = field(default_factory=list)
 
@@ -84,6 +87,7 @@ class TrainingLoop:
             "optimizer": self.optimizer.state(),
             "best": self.best,
             "threads": torch.get_num_threads(),
+            "plan": plan_of(self.recipe),
         }
 
     def load(self, state: State) -> None:

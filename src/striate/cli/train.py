@@ -36,6 +36,9 @@ PANELS = {
     ),
 }
 
+# What of a run may change when it goes on.
+LENGTHENING = ("epochs", "time")
+
 # What has an effect with some values of another choice alone.
 WORKS_WITH = {
     "rubbish": ("loss", ("map",)),
@@ -65,11 +68,11 @@ def train(
     if resume is not None:
         others = {"NETWORK": network, "--recipe": recipe, "--out": out, "--overwrite": overwrite}
         wrong = [name for name, value in others.items() if value]
-        wrong += map(_flag, given)
+        wrong += [_flag(name) for name in given if name not in LENGTHENING]
         if wrong:
             raise UsageError(
                 f"--resume goes on by the run's own recipe in its own folder, so {wrong[0]} "
-                "cannot be given too; start a new run to change it"
+                "cannot be given too, only --epochs and --time; start a new run to change it"
             )
     from striate.display import choose_display
 
@@ -77,7 +80,12 @@ def train(
     if resume is not None:
         folder = resume
         run = striate.resume(
-            resume, data_dir=data_dir, device=device, num_threads=threads, display=display
+            resume,
+            data_dir=data_dir,
+            device=device,
+            num_threads=threads,
+            **_lengthening(given),
+            display=display,
         )
     else:
         chosen = _recipe(network, data, recipe, given)
@@ -100,6 +108,14 @@ def train(
     _report_training(run, folder, as_json)
 
 
+def _lengthening(given: dict[str, Any]) -> dict[str, Any]:
+    """Read --epochs and --time as a recipe reads them."""
+    if not given:
+        return {}
+    read = Recipe(network="lenet5", data="digits", **given)
+    return {name: getattr(read, name) for name in given}
+
+
 def _recipe(
     network: str | None, data: str | None, recipe: str | None, given: dict[str, Any]
 ) -> Recipe:
@@ -111,7 +127,10 @@ def _recipe(
     if given.get("crop") in ("center", "area"):
         given = {"side_range": None, **given}  # a recipe's side_range goes with its crop
     if recipe is not None and recipe not in RECIPES and Path(recipe).suffix in (".yaml", ".yml"):
-        given = {**recipe_fields(Path(recipe)), **given}
+        fields = recipe_fields(Path(recipe))
+        if given.keys() & {"epochs", "time", "batch_size", "schedule", "data"}:
+            fields.pop("lengthened", None)  # its steps are of another plan
+        given = {**fields, **given}
     elif recipe is not None:
         return find_recipe(recipe).replace(**given)
     missing = [name.upper() for name in ("network", "data") if name not in given]
@@ -216,7 +235,12 @@ def _train_signature() -> inspect.Signature:
             "resume",
             Annotated[
                 Path | None,
-                typer.Option("--resume", metavar="RUN", help="Go on with the run in this folder."),
+                typer.Option(
+                    "--resume",
+                    metavar="RUN",
+                    help="Go on with the run in this folder; it is lengthened by an option epochs "
+                    "or time above what was planned, both of the whole run.",
+                ),
             ],
             None,
         ),
