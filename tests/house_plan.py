@@ -9,7 +9,7 @@ FLOORS = [
     {
         *("layers", "recipes", "preparation", "figures", "losses", "outlining"),
         *("metrics", "devices", "display", "fully_convolutional", "normalization"),
-        *("rejection", "mirroring", "modes", "intensities", "volumes"),
+        *("rejection", "calibration", "mirroring", "modes", "intensities", "volumes"),
         *("fetching", "weights_files", "published_weights"),
         *("segmentation_losses", "tile_input"),
     },
@@ -21,7 +21,7 @@ FLOORS = [
         *("batches", "describing", "drawing", "plotting", "pictures", "mistakes", "model_card"),
         "mask_pictures",
         *("scoring", "tiling", "strips", "dense_form"),
-        *("weights_fitting", "run_states"),
+        *("weights_fitting", "run_states", "understanding_pictures"),
     },
     {
         *("runs", "optimization", "protocols", "provenance", "patches", "tasks", "weights"),
@@ -31,8 +31,9 @@ FLOORS = [
         *("run_creation", "training_loop", "prediction", "studies", "lengthening"),
         *("mask_scoring", "segmentation", "tile_journal", "cluster", "ensembles"),
     },
-    {"mask_evaluation", "mask_prediction", "task_making"},
-    {"training", "evaluation"},
+    {"mask_evaluation", "mask_prediction", "task_making", "withholding"},
+    {"training", "understanding"},
+    {"evaluation"},
     {"cli"},
 ]
 # Every room may refuse, also those on the ground; errors itself imports nothing.

@@ -22,6 +22,14 @@ from striate.pictures import confusion_matrix, result_picture
 from striate.preparation import to_unit
 from striate.protocols import Progress, average, averaged_scores, check_protocol
 from striate.runs import Run, evaluation_files
+from striate.understanding import (
+    Answers,
+    answers_table,
+    thresholds,
+    understanding,
+    understanding_sections,
+    validation_answers,
+)
 
 # The page shows at most this many mistakes, the costliest.
 MOST_MISTAKES = 100
@@ -32,6 +40,7 @@ def evaluate(
     data: str | None = None,
     *,
     protocol: str | None = None,
+    error_rate: float | None = None,
     data_dir: Path | None = None,
     device: str = "auto",
     progress: Progress | None = None,
@@ -54,6 +63,9 @@ def evaluate(
         data: Name or folder of the set; the (first) run's own by default. Its classes must
             be the run's.
         protocol: Views of an image, one of ``protocols.PROTOCOLS``; each run's own by default.
+        error_rate: Also find the thresholds of confidence below which answers are to be
+            withheld so that at most this share of the others is wrong; chosen on the run's
+            validation part where it has one in memory and is not an ensemble.
         data_dir: Where named sets are looked for first.
         device: As in ``training.train``.
         progress: Called now and then with the images done and the number of all; an ensemble
@@ -63,8 +75,10 @@ def evaluate(
         What evaluation.json holds: ``protocol``, ``examples``, ``accuracy`` and its 95 %
         interval, ``error_rate``, ``top5_error`` (None for five classes or fewer),
         ``per_class``, ``confusion`` (row: target, column: prediction), all rates as shares of
-        1; ``files``, the names of the files written. Of an ensemble also ``ensemble``: folder,
-        network, protocol and epochs of each run; above it these are None where runs differ.
+        1; ``calibration``, as ``calibration.calibration`` gives it, and ``rejection``, as
+        ``understanding.thresholds`` does; ``fingerprint`` of the set; ``files``, the names of
+        the files written. Of an ensemble also ``ensemble``: folder, network, protocol and
+        epochs of each run; above it these are None where runs differ.
 
     Raises:
         UsageError: There is no run or no such protocol, or a run does not allow it or is named
@@ -83,6 +97,8 @@ def evaluate(
             "some of these runs label pixels, others whole images; evaluate them apart"
         )
     if run.task != "classification":
+        if error_rate is not None:
+            raise UsageError(f"an error rate is for whole images; {run.path} labels pixels")
         return evaluate_masks(
             *(runs, data), protocol=protocol, data_dir=data_dir, device=device, progress=progress
         )
@@ -94,6 +110,13 @@ def evaluate(
     counts = count(logits, part.targets)
     metrics = report(counts, run.classes)
     correct = int(counts.confusion.diagonal().sum())
+    answers = Answers(logits, part.targets)
+    rejection = None
+    if error_rate is not None:
+        chosen_on = None
+        if len(runs) == 1:
+            chosen_on = validation_answers(run, protocol, data_dir, choose_device(device))
+        rejection = thresholds(answers, error_rate, chosen_on)
     members = [member(each, protocol) for each in runs]
     is_own = data in (None, run.recipe.data)
     other = what_differs(runs, "" if is_own else images.name, protocol)
@@ -106,6 +129,8 @@ def evaluate(
         "accuracy_interval_95": list(wilson_interval(correct, metrics["examples"])),
         "confusion": counts.confusion.tolist(),
         "classes": list(run.classes),
+        "fingerprint": images.fingerprint(),
+        **understanding(answers, rejection),
         "files": list(evaluation_files(other)),
     }
     evaluation["seconds"] = round(time.monotonic() - started, 2)
@@ -113,7 +138,8 @@ def evaluate(
     run.write_evaluation(
         evaluation,
         confusion=confusion_matrix(evaluation["confusion"], run.classes),
-        mistakes=_mistakes(run, logits, part.targets, pictures, evaluation),
+        mistakes=_mistakes(run, answers, pictures, evaluation),
+        answers=answers_table(answers, run.classes, [str(n) for n in range(len(logits))]),
         picture=result_picture(
             images=pictures,
             targets=part.targets.tolist(),
@@ -181,12 +207,9 @@ def _pictures(images: Tensor, value_range: tuple[float, float]) -> NDArray[np.ui
 
 
 def _mistakes(
-    run: Run,
-    logits: Tensor,
-    targets: Tensor,
-    pictures: NDArray[np.uint8],
-    evaluation: dict[str, Any],
+    run: Run, answers: Answers, pictures: NDArray[np.uint8], evaluation: dict[str, Any]
 ) -> str:
+    logits, targets = answers
     probabilities = torch.softmax(logits, dim=1)
     predictions = logits.argmax(dim=1)
     of_target = probabilities.gather(1, targets[:, None])[:, 0]
@@ -210,6 +233,7 @@ def _mistakes(
         num_mistakes=len(wrong),
         classes=run.classes,
         confusion=evaluation["confusion"],
+        more=understanding_sections(answers, evaluation),
     )
 
 

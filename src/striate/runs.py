@@ -9,8 +9,9 @@
     curves.svg          the progress, drawn
     state/              what a resumed run needs: two generations, each named by its checksum
     README.md           the model card
-    evaluation.json, confusion.svg, mistakes.html, result.png    written by an evaluation;
-                        of a run that labels pixels without mistakes.html
+    evaluation.json, confusion.svg, mistakes.html, result.png, answers.csv    written by an
+                        evaluation; of a run that labels pixels without mistakes.html and
+                        answers.csv
     stopped.json        why training stopped before its end, if it did
 
 The folder appears by one rename, with a first state inside. ``state/`` holds everything;
@@ -47,7 +48,7 @@ from striate.tile_input import TileSpec
 
 FORMAT = 1
 EVALUATION_FILES = re.compile(
-    r"(evaluation(-.*)?\.json|confusion(-.*)?\.svg|mistakes(-.*)?\.html|result(-.*)?\.png)"
+    r"(answers(-.*)?\.csv|evaluation(-.*)?\.json|confusion(-.*)?\.svg|mistakes(-.*)?\.html|result(-.*)?\.png)"
 )
 FILES = (
     *("recipe.yaml", "environment.json", "classes.json", "input.json", "progress.csv", "state"),
@@ -233,6 +234,7 @@ class Run:
         confusion: str,
         picture: bytes,
         mistakes: str | None = None,
+        answers: str | None = None,
         other: str = "",
     ) -> None:
         """Keep an evaluation: figures, confusion matrix (SVG), picture (PNG), mistakes (HTML).
@@ -242,12 +244,13 @@ class Run:
             confusion: The matrix as SVG.
             picture: The result as PNG.
             mistakes: The page; a run that labels pixels has none.
+            answers: The answer to each image as CSV; a run that labels pixels has none.
             other: What sets it apart from the run's own evaluation: another data set,
                 another protocol, an ensemble; the files then carry it, as in
                 evaluation-usps.json, and the model card stays as it is.
         """
         figures = json.dumps(evaluation, indent=1) + "\n"
-        contents: tuple[str | bytes | None, ...] = (confusion, mistakes, picture, figures)
+        contents: tuple[str | bytes | None, ...] = (confusion, mistakes, picture, answers, figures)
         for name, content in zip(evaluation_files(other), contents, strict=True):
             if content is not None:
                 write_file(self.path / name, content)
@@ -359,8 +362,9 @@ def evaluation_files(other: str = "") -> tuple[str, ...]:
     """Name the files of an evaluation, in the order in which they are written.
 
     Example:
-        >>> evaluation_files("usps")
-        ('confusion-usps.svg', 'mistakes-usps.html', 'result-usps.png', 'evaluation-usps.json')
+        >>> evaluation_files("usps")[2:]
+        ('result-usps.png', 'answers-usps.csv', 'evaluation-usps.json')
     """
+    names = ("confusion.svg", "mistakes.html", "result.png", "answers.csv", "evaluation.json")
     end = f"-{other}" if other else ""
-    return f"confusion{end}.svg", f"mistakes{end}.html", f"result{end}.png", f"evaluation{end}.json"
+    return tuple(name.replace(".", f"{end}.") for name in names)
