@@ -21,7 +21,7 @@ FLOORS = [
         *("batches", "describing", "drawing", "plotting", "pictures", "mistakes", "model_card"),
         "mask_pictures",
         *("scoring", "tiling", "strips", "dense_form"),
-        *("weights_fitting", "run_states", "understanding_pictures"),
+        *("paired_rates", "weights_fitting", "run_states", "understanding_pictures"),
     },
     {
         *("runs", "optimization", "protocols", "provenance", "patches", "tasks", "weights"),
@@ -29,7 +29,7 @@ FLOORS = [
     },
     {
         *("run_creation", "training_loop", "prediction", "studies", "lengthening"),
-        *("mask_scoring", "segmentation", "tile_journal", "cluster", "ensembles"),
+        *("mask_scoring", "segmentation", "tile_journal", "cluster", "ensembles", "comparison"),
     },
     {"mask_evaluation", "mask_prediction", "task_making", "withholding"},
     {"training", "understanding"},
@@ -47,6 +47,7 @@ TESTED_BY = {
     "__init__": ["test_door"],
     "__main__": ["test_cli"],
     "cli/__init__": ["test_cli"],
+    "cli/compare": ["test_comparison"],
     "cli/draw": ["test_cli_draw"],
     "cli/lists": ["test_cli"],
     "cli/networks": ["test_cli_describe"],

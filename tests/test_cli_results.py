@@ -73,7 +73,7 @@ def test_evaluate_prints_the_figures_of_its_report(capsys, reader):
         values = report["per_class"][name]
         assert (int(examples), int(correct)) == (values["examples"], values["correct"])
         assert f"{100 * values['recall']:.1f} %" in row
-    files = "confusion.svg, mistakes.html, result.png and evaluation.json"
+    files = "confusion.svg, mistakes.html, result.png, answers.csv and evaluation.json"
     assert printed.err == f"see {files} in {reader}\n"
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import striate
-from striate.cli import draw, lists, results, study
+from striate.cli import compare, draw, lists, results, study
 from striate.errors import Interrupted, StriateError
 from striate.interruption import quit_at_ctrl_c
 
@@ -95,6 +95,7 @@ def _app(arguments: Sequence[str]) -> typer.Typer:
     app.command(name="train", help=TRAIN_HELP)(_train_command(arguments))
     app.command()(results.evaluate)
     app.command()(results.predict)
+    app.command()(compare.compare)
     app.command()(study.study)
     return app
 
