@@ -21,7 +21,8 @@ FLOORS = [
         *("batches", "describing", "drawing", "plotting", "pictures", "mistakes", "model_card"),
         "mask_pictures",
         *("scoring", "tiling", "strips", "dense_form"),
-        *("paired_rates", "weights_fitting", "run_states", "understanding_pictures"),
+        *("weights_fitting", "run_states", "understanding_pictures"),
+        *("rate_drawing", "paired_rates", "event_files"),
     },
     {
         *("runs", "optimization", "protocols", "provenance", "patches", "tasks", "weights"),
@@ -32,7 +33,7 @@ FLOORS = [
         *("mask_scoring", "segmentation", "tile_journal", "cluster", "ensembles", "comparison"),
     },
     {"mask_evaluation", "mask_prediction", "task_making", "withholding"},
-    {"training", "understanding"},
+    {"training", "understanding", "rate_finding"},
     {"evaluation"},
     {"cli"},
 ]

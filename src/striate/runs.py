@@ -13,6 +13,7 @@
                         evaluation; of a run that labels pixels without mistakes.html and
                         answers.csv
     stopped.json        why training stopped before its end, if it did
+    tensorboard/        event files, if they were asked for
 
 The folder appears by one rename, with a first state inside. ``state/`` holds everything;
 progress, weights, curves and card are rewritten from it, and after a lengthening the recipe's
@@ -52,7 +53,7 @@ EVALUATION_FILES = re.compile(
 )
 FILES = (
     *("recipe.yaml", "environment.json", "classes.json", "input.json", "progress.csv", "state"),
-    *("model.safetensors", "curves.svg", "README.md", "stopped.json"),
+    *("model.safetensors", "curves.svg", "README.md", "stopped.json", "tensorboard"),
 )
 PROGRESS_COLUMNS = {
     "epoch": "epoch",

@@ -6,6 +6,7 @@ from striate.datasets import expand, is_path
 from striate.devices import choose_device, suited_threads, threads
 from striate.display import Display, Silent
 from striate.errors import DataError
+from striate.event_files import FOLDER, Recording, require_event_files
 from striate.lengthening import lengthen
 from striate.models import with_defaults
 from striate.provenance import environment
@@ -25,6 +26,7 @@ def train(
     device: str = "auto",
     num_threads: int | None = None,
     overwrite: bool = False,
+    tensorboard: bool = False,
     display: Display | None = None,
     save_seconds: float = SECONDS_BETWEEN_SAVES,
 ) -> Run:
@@ -38,6 +40,7 @@ def train(
         num_threads: Threads to compute with, which are part of the state; by default as many
             of PyTorch's as a step is worth.
         overwrite: Replace a run that is there.
+        tensorboard: Also write event files into the run's ``tensorboard/``.
         display: Where progress is shown; nowhere by default.
         save_seconds: The state is saved at the end of an epoch if this long has passed
             since it was last saved [seconds], and at the end of training.
@@ -62,6 +65,9 @@ def train(
     """
     display = display or Silent()
     place = Path(out).resolve()
+    if tensorboard:
+        require_event_files()
+        display = Recording(display, place)
     check_free(place, overwrite=overwrite)
     chosen = choose_device(device)
     if is_path(recipe.data):  # to be found again from wherever the run is resumed
@@ -110,6 +116,7 @@ def resume(
     num_threads: int | None = None,
     epochs: int | None = None,
     time: float | None = None,
+    tensorboard: bool = False,
     display: Display | None = None,
     save_seconds: float = SECONDS_BETWEEN_SAVES,
 ) -> Run:
@@ -127,6 +134,7 @@ def resume(
         num_threads: The run's by default; with others it ends in other bits, and says so.
         epochs: All epochs, from the run's beginning, if other than planned.
         time: The time budget of the whole run, if other than planned [seconds].
+        tensorboard: As in ``train``; of a run that has event files, they always go on.
         display: As in ``train``.
         save_seconds: As in ``train``.
 
@@ -144,6 +152,9 @@ def resume(
         state, notes = run.load_state()
         for note in notes:
             display.note(note)
+        if tensorboard or (run.path / FOLDER).is_dir():
+            require_event_files()
+            display = Recording(display, run.path, list(state["progress"]))
         if run.follow(state):
             display.note(f"recipe.yaml follows the state: {run.recipe.epochs} epochs")
         moved = data_dir is not None and is_path(run.recipe.data)

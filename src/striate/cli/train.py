@@ -36,6 +36,12 @@ PANELS = {
     ),
 }
 
+# What the finder chooses itself or does not come to.
+FIXED_IN_FINDING = (
+    *("learning_rate", "schedule", "warmup", "milestones", "plateau_epochs", "plateau_factor"),
+    *("epochs", "time", "patience", "ema", "protocol", "scales", "view_average"),
+)
+
 # What of a run may change when it goes on.
 LENGTHENING = ("epochs", "time")
 
@@ -57,6 +63,7 @@ def train(
     recipe: str | None,
     resume: Path | None,
     overwrite: bool,
+    tensorboard: bool,
     data_dir: Path | None,
     device: str,
     threads: int | None,
@@ -85,6 +92,7 @@ def train(
             device=device,
             num_threads=threads,
             **_lengthening(given),
+            tensorboard=tensorboard,
             display=display,
         )
     else:
@@ -98,6 +106,7 @@ def train(
                 device=device,
                 num_threads=threads,
                 overwrite=overwrite,
+                tensorboard=tensorboard,
                 display=display,
             )
         finally:
@@ -106,6 +115,44 @@ def train(
                     folder.rmdir()
                     folder.parent.rmdir()
     _report_training(run, folder, as_json)
+
+
+def find_rate(
+    network: str | None,
+    data: str | None,
+    recipe: str | None,
+    out: Path | None,
+    data_dir: Path | None,
+    device: str,
+    threads: int | None,
+    as_json: bool,
+    **fields: Any,
+) -> None:
+    """Carry out `striate find-rate`; its help stands in ``striate.cli``."""
+    if out is not None and (out.suffix != ".svg" or not out.parent.is_dir()):
+        raise UsageError(f"{out} is not to be written; give a name that ends in .svg, in a folder")
+    from striate.display import choose_display
+    from striate.files import write_file
+    from striate.rate_drawing import rate_curve
+    from striate.rate_finding import find_rate as find
+
+    given = {name: value for name, value in fields.items() if value is not None}
+    chosen = _recipe(network, data, recipe, given)
+    found = find(
+        chosen, data_dir=data_dir, device=device, num_threads=threads, display=choose_display()
+    )
+    marks = {"steepest": found.steepest, "a tenth of the lowest": found.tenth}
+    if out is not None:
+        title = f"{chosen.network} on {chosen.data}: loss at a growing learning rate"
+        write_file(out, rate_curve(*found[:3], marks, title=title))
+        print(out, file=sys.stderr)
+    if as_json:
+        print(json.dumps(found._asdict()))
+        return
+    print(f"{len(found.rates)} steps from {found.rates[0]:.0e} to {found.rates[-1]:.2g}")
+    print(f"loss falls fastest at {found.steepest:.2g}")
+    print(f"a tenth of the rate of the lowest loss: {found.tenth:.2g}")
+    print(f"next: --learning-rate {min(found.steepest, found.tenth):.1g} or above", file=sys.stderr)
 
 
 def _lengthening(given: dict[str, Any]) -> dict[str, Any]:
@@ -194,8 +241,13 @@ def _report_training(run: "striate.Run", folder: Path, as_json: bool) -> None:
     print(folder)
 
 
-def _train_signature() -> inspect.Signature:
-    """Give `striate train` an option for every field of the recipe, made from its definition."""
+def _signature(*without: str, out: str) -> inspect.Signature:
+    """Give a command an option for every field of the recipe, made from its definition.
+
+    Args:
+        without: Arguments that the command does not have.
+        out: The help of ``--out``.
+    """
     optional = inspect.Parameter.KEYWORD_ONLY
     panel_of = {name: panel for panel, names in PANELS.items() for name in names}
     arguments: list[tuple[str, Any, Any]] = [
@@ -215,9 +267,7 @@ def _train_signature() -> inspect.Signature:
             "out",
             Annotated[
                 Path | None,
-                typer.Option(
-                    "--out", metavar="DIR", help="Run folder to make; runs/NETWORK-DATA by default."
-                ),
+                typer.Option("--out", metavar="PATH", help=out),
             ],
             None,
         ),
@@ -252,6 +302,18 @@ def _train_signature() -> inspect.Signature:
             ],
             False,
         ),
+        (
+            "tensorboard",
+            Annotated[
+                bool,
+                typer.Option(
+                    "--tensorboard",
+                    metavar="",
+                    help="Write event files too, into the run's tensorboard/.",
+                ),
+            ],
+            False,
+        ),
         ("data_dir", DataDir, None),
         ("device", Device, "auto"),
         ("threads", Threads, None),
@@ -279,8 +341,15 @@ def _train_signature() -> inspect.Signature:
         [
             inspect.Parameter(name, optional, default=default, annotation=annotation)
             for name, annotation, default in arguments
+            if name not in without
         ]
     )
 
 
-train.__signature__ = _train_signature()  # type: ignore[attr-defined]
+train.__signature__ = _signature(  # type: ignore[attr-defined]
+    out="Run folder to make; runs/NETWORK-DATA by default."
+)
+find_rate.__signature__ = _signature(  # type: ignore[attr-defined]
+    *("resume", "overwrite", "tensorboard", *FIXED_IN_FINDING),
+    out="Draw the curve into this FILE.svg.",
+)
