@@ -34,7 +34,7 @@ FLOORS = [
     },
     {"mask_evaluation", "mask_prediction", "task_making", "withholding"},
     {"training", "understanding", "rate_finding"},
-    {"evaluation"},
+    {"evaluation", "tuning"},
     {"cli"},
 ]
 # Every room may refuse, also those on the ground; errors itself imports nothing.
@@ -56,6 +56,7 @@ TESTED_BY = {
     "cli/train": ["test_cli_train"],
     "cli/results": ["test_cli_results"],
     "cli/study": ["test_cli_study"],
+    "cli/tune": ["test_tuning"],
     "datasets/__init__": ["test_datasets"],
     "dense_form/__init__": ["test_dense_form"],
     "dense_form/following": ["test_dense_form", "test_dense_refusals"],

@@ -23,6 +23,11 @@ FIND_RATE_HELP = """Train NETWORK on DATA for 100 steps at a growing learning ra
 Prints the rate at which the loss falls fastest, and a tenth of the rate of the lowest loss.
 """
 
+TUNE_HELP = """Search for the recipe of NETWORK on DATA with the lowest validation error.
+
+Every trial is a run folder in --out; the same command goes on with a search that was stopped.
+"""
+
 # What typer's parser raises on a wrong option; typer has no public name for it.
 _ParserError: Any = next(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
@@ -99,6 +104,7 @@ def _app(arguments: Sequence[str]) -> typer.Typer:
     app.command()(draw.draw)
     app.command(name="train", help=TRAIN_HELP)(_recipe_command("train", arguments))
     app.command(name="find-rate", help=FIND_RATE_HELP)(_recipe_command("find-rate", arguments))
+    app.command(name="tune", help=TUNE_HELP)(_recipe_command("tune", arguments))
     app.command()(results.evaluate)
     app.command()(results.predict)
     app.command()(compare.compare)
@@ -110,9 +116,9 @@ def _recipe_command(name: str, arguments: Sequence[str]) -> Any:
     """Give a command its options only where it is called: making them takes a tenth of a second."""
     if name not in arguments:
         return lambda: None
-    from striate.cli import train
+    from striate.cli import train, tune
 
-    return getattr(train, name.replace("-", "_"))
+    return getattr(tune if name == "tune" else train, name.replace("-", "_"))
 
 
 def _version(wanted: bool) -> None:

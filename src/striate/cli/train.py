@@ -42,6 +42,34 @@ FIXED_IN_FINDING = (
     *("epochs", "time", "patience", "ema", "protocol", "scales", "view_average"),
 )
 
+# What a search limits as a whole.
+FIXED_IN_TUNING = ("time",)
+_SEARCH: list[tuple[str, Any, Any]] = [
+    (
+        "trials",
+        Annotated[int, typer.Option("--trials", min=1, metavar="N", help="Trials in all.")],
+        20,
+    ),
+    (
+        "search_time",
+        Annotated[
+            str | None,
+            typer.Option("--time", metavar="TIME", help="Stop the search after this, as 30min."),
+        ],
+        None,
+    ),
+    (
+        "space",
+        Annotated[
+            Path | None,
+            typer.Option(
+                "--space", metavar="FILE", help="YAML: field: [values] or {low: , high: , log: }."
+            ),
+        ],
+        None,
+    ),
+]
+
 # What of a run may change when it goes on.
 LENGTHENING = ("epochs", "time")
 
@@ -96,7 +124,7 @@ def train(
             display=display,
         )
     else:
-        chosen = _recipe(network, data, recipe, given)
+        chosen = chosen_recipe(network, data, recipe, given)
         _refuse_without_effect(with_defaults(chosen), given)
         folder = out or _reserve_folder(chosen)
         try:
@@ -137,7 +165,7 @@ def find_rate(
     from striate.rate_finding import find_rate as find
 
     given = {name: value for name, value in fields.items() if value is not None}
-    chosen = _recipe(network, data, recipe, given)
+    chosen = chosen_recipe(network, data, recipe, given)
     found = find(
         chosen, data_dir=data_dir, device=device, num_threads=threads, display=choose_display()
     )
@@ -163,7 +191,7 @@ def _lengthening(given: dict[str, Any]) -> dict[str, Any]:
     return {name: getattr(read, name) for name in given}
 
 
-def _recipe(
+def chosen_recipe(
     network: str | None, data: str | None, recipe: str | None, given: dict[str, Any]
 ) -> Recipe:
     """Put a recipe together: a shipped one or a file's, then the arguments, then the options."""
@@ -241,12 +269,13 @@ def _report_training(run: "striate.Run", folder: Path, as_json: bool) -> None:
     print(folder)
 
 
-def _signature(*without: str, out: str) -> inspect.Signature:
+def signature(*without: str, out: str, search: bool = False) -> inspect.Signature:
     """Give a command an option for every field of the recipe, made from its definition.
 
     Args:
         without: Arguments that the command does not have.
         out: The help of ``--out``.
+        search: Whether it has the options of a search too.
     """
     optional = inspect.Parameter.KEYWORD_ONLY
     panel_of = {name: panel for panel, names in PANELS.items() for name in names}
@@ -319,6 +348,8 @@ def _signature(*without: str, out: str) -> inspect.Signature:
         ("threads", Threads, None),
         ("as_json", Json, False),
     ]
+    if search:
+        arguments += _SEARCH
     for name, panel in panel_of.items():
         facts = Recipe.model_fields[name]
         flag = _flag(name)
@@ -346,10 +377,10 @@ def _signature(*without: str, out: str) -> inspect.Signature:
     )
 
 
-train.__signature__ = _signature(  # type: ignore[attr-defined]
+train.__signature__ = signature(  # type: ignore[attr-defined]
     out="Run folder to make; runs/NETWORK-DATA by default."
 )
-find_rate.__signature__ = _signature(  # type: ignore[attr-defined]
+find_rate.__signature__ = signature(  # type: ignore[attr-defined]
     *("resume", "overwrite", "tensorboard", *FIXED_IN_FINDING),
     out="Draw the curve into this FILE.svg.",
 )
