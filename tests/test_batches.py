@@ -8,13 +8,12 @@ from striate.batches import (
     hold_out,
     input_spec,
     load_training_data,
-    misfits,
     sized,
     steps_per_epoch,
-    suited,
     training_batches,
 )
 from striate.datasets.sets import Part
+from striate.misfits import misfits, suited
 from striate.models import with_defaults
 from striate.preparation import normalize, prepare
 from striate.randomness import uniforms
@@ -325,3 +324,10 @@ def test_what_a_person_chose_does_not_give_way():
     assert suited(own, given, 1, (3, 224, 224)) == (own, [])
     colour = with_defaults(Recipe(network="resnet18", data="photographs"))
     assert suited(colour, {"network", "data"}, 3, (3, 224, 224)) == (colour, [])
+
+
+def test_right_angles_take_the_place_of_a_network_s_own_mirrors_unless_both_are_typed():
+    recipe = RECIPE.replace(flip=True, turns=True)
+    assert not suited(recipe, ["turns"], 1, (1, 28, 28))[0].flip
+    assert suited(recipe, ["turns", "flip"], 1, (1, 28, 28))[0].flip
+    assert suited(recipe.replace(turns=False), [], 1, (1, 28, 28))[0].flip

@@ -26,12 +26,16 @@ FIRST = {
     "input_range": ("-0.5,1.5", (-0.5, 1.5)), "channels_last": (None, False),
     "flip": (None, True), "crop_padding": ("2", 2), "shift": ("1", 1.0),
     "rotation": ("5", 5.0), "scale": ("0.1", 0.1), "squeeze": ("0.15", 0.15),
-    "shear": ("0.2", 0.2), "elastic": ("0.7", 0.7),
+    "shear": ("0.2", 0.2), "elastic": ("0.7", 0.7), "brightness": ("0.3", 0.3),
+    "contrast": ("0.25", 0.25), "blur": ("0.5", 0.5), "cutout": ("4", 4), "mixup": ("0.4", 0.4),
+    "cutmix": ("0.9", 0.9),
 }  # fmt: skip
 SECOND = {
     "epochs": ("1", 1), "loss": ("squared-error", "squared-error"),
     "optimizer": ("adamw", "adamw"), "schedule": ("cosine", "cosine"),
-    "channels_last": (None, True),
+    "channels_last": (None, True), "freeze": ("h1", ("h1",)), "layer_decay": ("0.5", 0.5),
+    "layer_rates": ("output:0.75", {"output": 0.75}), "micro_batch": ("1", 1),
+    "precision": ("bf16", "bf16"), "compile": ("auto", "auto"),
 }  # fmt: skip
 THIRD = {
     "epochs": ("1", 1), "loss": ("map", "map"), "rubbish": ("7", 7.0),
@@ -41,6 +45,7 @@ COLOR = {
     "epochs": ("1", 1), "crop": ("random", "random"), "side_range": ("36,48", (36, 48)),
     "image_size": ("40", 40), "protocol": ("multi-scale", "multi-scale"),
     "scales": ("32, 40", (32, 40)), "view_average": ("scores", "scores"), "pca_color": ("0.1", 0.1),
+    "saturation": ("0.3", 0.3), "hue": ("0.05", 0.05),
 }  # fmt: skip
 TWO_HEADS = {
     "auxiliary": ("0.2", 0.2), "time": ("0.01s", 0.01), "batch_size": ("1", 1),

@@ -129,8 +129,14 @@ def test_what_is_no_image_is_refused_with_what_it_is(tmp_path, content, message)
 def test_folders_pipes_and_missing_files_are_refused(tmp_path):
     saved(tmp_path / "seven.png")
     os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(DataError, match="is a folder; name the image files in it"):
-        read_image(tmp_path)
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "link.png").symlink_to("gone.png")
+    (tmp_path / "linked.png").symlink_to("seven.png")
+    assert (read_image(tmp_path / "linked.png").pixels == COLOUR).all()
+    with pytest.raises(DataError, match=r"link\.png is a link to gone\.png, which does not exist"):
+        read_image(tmp_path / "link.png")
+    with pytest.raises(DataError, match=r"folder\.png is a folder; name the image files in it"):
+        read_image(tmp_path / "folder.png")
     with pytest.raises(DataError, match="is a pipe or device; save the image as a file"):
         read_image(tmp_path / "pipe.png")
     with pytest.raises(DataError, match=r"does not exist; did you mean 'seven\.png'\?"):

@@ -37,6 +37,18 @@ def test_a_distant_rubbish_class_leaves_cross_entropy():
     )
 
 
+def test_weights_of_classes_multiply_and_the_mean_is_over_the_images():
+    """Not over the weights, as in PyTorch: parts of a batch add up to it."""
+    weights = (0.25, 4.0, 1.0)
+    plain = F.cross_entropy(LOGITS, TARGETS, reduction="none", label_smoothing=0.1)
+    weighted = CrossEntropy(0.1, weights)
+    assert weighted(LOGITS, TARGETS).item() == pytest.approx(
+        (0.25 * plain[0] + 4.0 * plain[1]).item() / 2
+    )
+    halves = [weighted(LOGITS[n : n + 1], TARGETS[n : n + 1]).item() / 2 for n in range(2)]
+    assert weighted(LOGITS, TARGETS).item() == pytest.approx(sum(halves))
+
+
 def test_squared_error_sums_over_classes_and_averages_over_the_batch():
     wanted = torch.tensor([[1.0, -1.0, -1.0], [-1.0, 1.0, -1.0]])
     expected = sum(((LOGITS - wanted) ** 2).flatten().tolist()) / 2 / 2

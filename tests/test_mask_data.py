@@ -7,10 +7,10 @@ import torch
 
 from striate.datasets.masks import MaskedImage
 from striate.errors import DataError, UsageError
+from striate.losses import balanced
 from striate.mask_data import (
     MaskData,
     as_shown,
-    balanced,
     class_shares,
     class_weights,
     fitted,

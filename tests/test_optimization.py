@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from striate.optimization import Optimizer, update_average
+from striate.optimization import Optimizer, Role, update_average
 from striate.recipes import Recipe
 
 RECIPE = Recipe(network="lenet5", data="digits", epochs=10, learning_rate=0.1)
@@ -67,7 +67,66 @@ def test_at_a_constant_rate_weights_and_biases_move_by_alexnet_s_rule():
         assert torch.allclose(parameter.double(), weights, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("fields", [fields for fields, _, _ in SETTINGS])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_muon_moves_by_the_formula(channels_last):
+    """A convolution is the matrix (maps, inputs times window); biases and the head move by SGD."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(2, 20, 3), nn.Flatten(), nn.Linear(20, 4), nn.Linear(4, 3))
+    if channels_last:
+        network.to(memory_format=torch.channels_last)
+    roles = [Role(), Role(), Role(0.5), Role(), Role(1.0, False), Role(1.0, False)]
+    plain = [parameter.detach().clone().double() for parameter in network.parameters()]
+    velocities = [torch.zeros_like(weights) for weights in plain]
+    recipe = RECIPE.replace(optimizer="muon", momentum=0.8, weight_decay=0.1)
+    optimizer = Optimizer(network.parameters(), recipe, roles)
+    for step in range(4):
+        x = torch.randn(7, 2, 3, 3, generator=torch.Generator().manual_seed(step))
+        network(x).square().sum().backward()
+        for place, parameter in enumerate(network.parameters()):
+            gradient = parameter.grad.double()
+            velocities[place] = 0.8 * velocities[place] + gradient
+            direction = gradient + 0.8 * velocities[place]
+            rate = 0.02 * roles[place].factor
+            plain[place] *= 1 - rate * 0.1
+            if place in (0, 2):
+                rows = direction.shape[0]
+                matrix = direction.reshape(rows, -1)
+                left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+                values = values / matrix.norm()
+                for _ in range(5):
+                    values = 3.4445 * values - 4.7750 * values**3 + 2.0315 * values**5
+                direction = (left * values @ right).reshape(direction.shape)
+                rate *= max(1.0, rows / matrix.shape[1]) ** 0.5
+            plain[place] -= rate * direction
+        optimizer.step(0.02)
+    for parameter, weights in zip(network.parameters(), plain, strict=True):
+        assert torch.allclose(parameter.double(), weights, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_factor_scales_the_rate_of_its_parameter_alone(optimizer):
+    """As PyTorch's parameter groups do."""
+    ours, theirs = small_network(), small_network()
+    recipe = RECIPE.replace(optimizer=optimizer, weight_decay=0.1)
+    mine = Optimizer(ours.parameters(), recipe, [Role(0.25), Role(), Role(0.25), Role(3.0)])
+    groups = [
+        {"params": [parameter], "lr": 0.05 * factor}
+        for parameter, factor in zip(theirs.parameters(), (0.25, 1, 0.25, 3), strict=True)
+    ]
+    rivals = {"sgd": (torch.optim.SGD, {"momentum": 0.9}), "adamw": (torch.optim.AdamW, {})}
+    kind, options = rivals[optimizer]
+    rival = kind(groups, weight_decay=0.1, **options)
+    for step in range(5):
+        x = torch.randn(7, 5, generator=torch.Generator().manual_seed(step))
+        for network, update in ((ours, lambda: mine.step(0.05)), (theirs, rival.step)):
+            network.zero_grad()
+            network(x).square().sum().backward()
+            update()
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(one, other, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("fields", [*(fields for fields, _, _ in SETTINGS), {"optimizer": "muon"}])
 def test_a_loaded_state_goes_on_to_the_same_bits(fields):
     def steps(network, optimizer, numbers):
         for number in numbers:

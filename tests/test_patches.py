@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from striate.augmentation import blur, hide_square, jitter
 from striate.datasets.masks import MaskedImage
 from striate.patches import Tiles
 from striate.recipes import Recipe
@@ -175,3 +176,37 @@ def test_matched_tiles_have_the_other_image_s_values():
     from_low = [i for i in range(80) if torch.equal(batch.images[i].flatten().argsort(), order)]
     moved = sum(bool(means[i] > 50) for i in from_low) / len(from_low)
     assert moved == pytest.approx(0.25, abs=0.15)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"brightness": 0.5, "contrast": 0.5, "saturation": 0.5, "hue": 0.2}, {"blur": 1.5},
+        {"cutout": 5}, {"brightness": 0.5, "blur": 1.0, "grey": 0.1, "noise": 0.1, "cutout": 3},
+    ],
+)  # fmt: skip
+def test_changes_of_values_leave_the_mask_alone_and_are_those_of_whole_images(changes):
+    generator = torch.Generator().manual_seed(1)
+    image = torch.randint(256, (3, 12, 14), dtype=torch.uint8, generator=generator)
+    mask = torch.randint(3, (12, 14), dtype=torch.uint8, generator=generator)
+    spec = TileSpec(
+        channels=3, tile=(8, 10), intensity="set", mean=(100.0, 120.0, 90.0),
+        std=(50.0, 60.0, 40.0), dtype="uint8", modalities=("",) * 3,
+    )  # fmt: skip
+    indices, recipe = torch.arange(9), RECIPE.replace(turns=True, rotation=20.0)
+    plain = Tiles([MaskedImage("one", image, mask)], spec, (8, 10), recipe).batch(1, indices)
+    recipe = recipe.replace(**changes)
+    batch = Tiles([MaskedImage("one", image, mask)], spec, (8, 10), recipe).batch(1, indices)
+    assert torch.equal(batch.targets, plain.targets)
+    assert len(batch.targets.unique()) == 3
+    unit = [[value / 255 for value in values] for values in (spec.mean, spec.std)]
+    expected = jitter(plain.images, *unit, recipe, 1, indices)
+    expected = blur(expected, recipe, 1, indices)
+    if recipe.noise:  # other numbers than those of whole images, since before these could have it
+        kept = batch.images == 0
+        assert kept.flatten(1).any(dim=1).all()
+        assert not torch.allclose(batch.images, hide_square(expected, recipe, 1, indices))
+        return
+    expected = hide_square(expected, recipe, 1, indices)
+    assert torch.allclose(batch.images, expected, atol=1e-5)
+    assert (batch.images != plain.images).flatten(1).any(dim=1).sum() > 6  # some blur is tiny

@@ -1,15 +1,11 @@
 """From files of any size to answers: known photographs of known digits, and tiny networks."""
 
-import csv
 import gzip
-import io
-import json
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from rich.console import Console
 from sklearn.datasets import load_digits
 from torch import nn
 
@@ -19,12 +15,8 @@ from striate.errors import DataError, RunError
 from striate.images import DecodedImage
 from striate.prediction import (
     NO_FIGURE,
-    Prediction,
     Reader,
     adapt,
-    as_csv,
-    as_json,
-    as_table,
     predict_files,
 )
 from striate.preparation import InputSpec, fit, normalize, resize
@@ -312,64 +304,6 @@ def test_a_file_of_other_channels_is_reported_by_name(network, tmp_path):
     assert str(errors[0]).startswith(f"{path}: the image has 1 channels, the network reads 5")
 
 
-def some(count: int) -> list[Prediction]:
-    tops = [(("seven", 1 / 3), ("one", 0.3)), (('cat, "wild"\n[red]', 0.9), ("ö", 1e-9))]
-    return [
-        Prediction(f"photos/{number}.png", *tops[number % 2][0], tops[number % 2], ("cut", "grey"))
-        for number in range(count)
-    ]
-
-
-def test_json_and_csv_give_every_number_back():
-    predictions = some(5)
-    for row, answer in zip(json.loads(as_json(predictions)), predictions, strict=True):
-        assert list(row) == ["path", "label", "probability", "top", "notes"]
-        top = tuple((entry["label"], entry["probability"]) for entry in row["top"])
-        assert Prediction(*list(row.values())[:3], top, tuple(row["notes"])) == answer
-    rows = list(csv.DictReader(io.StringIO(as_csv(predictions))))
-    for row, answer in zip(rows, predictions, strict=True):
-        assert list(row) == ["path", "label", "probability", "label_2", "probability_2", "notes"]
-        pairs = ((row["label"], row["probability"]), (row["label_2"], row["probability_2"]))
-        assert tuple((label, float(share)) for label, share in pairs) == answer.top
-        assert (row["path"], row["notes"]) == (answer.path, "cut; grey")
-    assert json.loads(as_json([])) == []
-    assert as_csv([]) == "path,label,probability,notes\n"
-
-
-def printed(predictions) -> str:
-    console = Console(width=80, file=io.StringIO())
-    console.print(as_table(predictions))
-    return console.file.getvalue()
-
-
-def test_tables_fit_80_columns_for_one_image_and_for_1_000():
-    one = printed(some(1))
-    assert "photos/0.png" in one
-    assert "33.33%" in one
-    assert "30.00%" in one
-    assert "· cut" in one
-    many = printed([*some(999), some(1)[0]._replace(path="long/" * 40 + "end.png")])
-    assert max(len(line) for line in many.splitlines()) <= 80
-    assert all(f"photos/{number}.png" in many for number in range(999))
-    assert "end.png" in many
-    assert many.count("[red]") == 500  # 499 lines and the sum: no markup
-    assert "1,000 images: 501 × seven, 499 × cat" in many
-    assert "0 images" in printed([])
-
-
-def test_the_table_says_of_the_first_ten_changed_images_what_was_done():
-    changed = [
-        Prediction(f"scan{n}.png", "7", 0.9, (("7", 0.9),), ("inverted", "resized 9×8 → 5×5"))
-        for n in range(13)
-    ]
-    plain = Prediction("plain.png", "1", 0.8, (("1", 0.8),), ())
-    text = printed([plain, *changed])
-    assert text.count("inverted; resized 9×8 → 5×5") == 10
-    assert "scan9.png: inverted" in text
-    assert "plain.png:" not in text
-    assert "and 3 more were changed; --json says how" in text
-
-
 def test_an_image_of_the_training_size_is_resized_as_training_did():
     spec = InputSpec(
         channels=1, image_size=(20, 20), input_size=(24, 24), mean=(0.1,), std=(0.3,),
@@ -389,9 +323,3 @@ def test_a_figure_in_a_file_of_twelve_bits_is_brightened_and_found():
     image, notes = adapt(DecodedImage(wide // 16, 65_535, ()), DIGITS)
     assert notes[0] == "brightened: its values end at 4095 of 65535"
     assert torch.allclose(image, adapt(DecodedImage(wide, 65_535, ()), DIGITS)[0], atol=0.02)
-
-
-def test_where_no_figure_was_found_the_table_says_so_first():
-    some_ = [Prediction(f"{n}.png", "7", 1.0, (("7", 1.0),), ("inverted",)) for n in range(11)]
-    blank = Prediction("blank.png", "1", 1.0, (("1", 1.0),), (NO_FIGURE,))
-    assert "blank.png: no figure found" in printed([*some_, blank])

@@ -58,7 +58,7 @@ def test_options_given_as_text_are_read():
         ({"epochs": 0}, "epochs is 0: .*greater than or equal to 1"),
         ({"epochs": "many"}, "epochs is 'many'"),
         ({"learning_rate": float("nan")}, "learning_rate is nan: .*finite"),
-        ({"optimizer": "sdg"}, "optimizer is 'sdg': .*'sgd' or 'adamw'"),
+        ({"optimizer": "sdg"}, "optimizer is 'sdg': .*'sgd', 'adamw' or 'muon'"),
         ({"time": "3 weeks"}, "time is '3 weeks': unit 'weeks' is not one of s, min, h"),
         ({"milestones": "2,3", "schedule": "step"}, "write EPOCH:SHARE"),
         ({"milestones": {2: 0.1}}, "milestones work with schedule step only"),

@@ -7,7 +7,9 @@ import tifffile
 
 from striate.display import Silent
 from striate.errors import DataError, UsageError
+from striate.misfits import misfits
 from striate.models import with_defaults
+from striate.preparation import InputSpec
 from striate.recipes import Recipe
 from striate.task_making import prepare
 
@@ -34,11 +36,23 @@ def test_a_tile_of_one_number_is_square_and_open_ones_are_the_network_s(cells):
         ({"tile": (18, 20)}, r"tile 18x20 does not fit unet_padded: .*multiples of 4.*20x20"),
         ({"network": "unet", "tile": (18,)}, r"tile 18x18 does not fit unet"),
         ({"image_size": 20, "crop": "area"}, r"--image-size, --crop without effect: unet_padded"),
+        ({"micro_batch": 2}, r"--micro-batch without effect: unet_padded"),
         ({"loss": "map"}, r"loss map does not fit unet_padded, which labels pixels; there are cr"),
         ({"protocol": "ten-crop"}, r"protocol ten-crop is for labels of whole images"),
         ({"network": "vnet", "tile": (16,)}, r"vnet reads volumes of 3 axes.*unet_padded say"),
         ({"validation": 0, "patience": 3}, r"patience needs a validation part"),
         ({"network": "unet", "normalization": "batch"}, r"unet has no 'normalization' to set"),
+        ({"mixup": 0.2, "cutmix": 1}, r"--mixup, --cutmix without effect: unet_padded labels pix"),
+        (
+            {"saturation": 0.2},
+            r"saturation changes red, green and blue.*1 channel; give --saturatio",
+        ),
+        ({"cutout": 16}, r"cutout is 16, which may hide all of 16x20; give --cutout below 16"),
+        (
+            {"brightness": 0.2, "contrast": 0.1, "intensity": "image"},
+            r"brightness needs to know what is white, which uint8 values of intensity image do not "
+            r"say; give --grey in place of --brightness, --contrast",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_with_the_remedy(changes, words, cells):
@@ -49,15 +63,48 @@ def test_what_does_not_fit_is_refused_with_the_remedy(changes, words, cells):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"turns": True, "tile": (8,)}, r"--tile, --turns without effect: lenet5 labels whole im"),
+        ({"rare": 0.5, "tile": (8,)}, r"--tile, --rare without effect: lenet5 labels whole images"),
         ({"width": 3}, r"--width without effect: lenet5 labels whole images; leave it out"),
         ({"loss": "dice"}, r"loss dice does not fit lenet5, which labels whole images"),
+        (
+            {"loss": "map", "class_weights": "balanced"},
+            r"--class-weights has no effect",
+        ),
+        ({"micro_batch": 64, "batch_size": 64}, r"micro_batch 64 does nothing with a batch of 64"),
         ({"protocol": "turns"}, r"no protocol is called 'turns'"),
+        (
+            {"flip": True, "turns": True},
+            r"--flip has no effect beside --turns, which mirror too; l",
+        ),
+        ({"mixup": 0.2}, r"mixup gives an image two labels, but loss map .* --loss cross-entropy"),
+        ({"cutmix": 1.0}, r"cutmix gives an image two labels, but loss map .* --loss cross-ent"),
+        (
+            {"hue": 0.1},
+            r"hue changes red, green and blue, but the images have 1 channel; give --hue 0",
+        ),
+        ({"cutout": 32}, r"cutout is 32, which may hide all of 32x32; give --cutout below 32"),
+        (
+            {"hue": 0.1, "saturation": 0.1},
+            r"saturation and hue change red.*1 channel; give --saturation 0 --hue 0",
+        ),
     ],
 )
 def test_fields_of_masks_are_refused_for_labels_of_images(changes, words):
     with pytest.raises(UsageError, match=words):
         prepared(Recipe(network="lenet5", data="digits", **changes))
+
+
+def test_right_angles_need_a_square_input():
+    spec = InputSpec(
+        channels=3, image_size=(4, 5), input_size=(4, 5), mean=(0.5,) * 3, std=(0.25,) * 3,
+        background=(0.0,) * 3,
+    )  # fmt: skip
+    recipe = Recipe(network="lenet5", data="digits", turns=True)
+    found = [*misfits(recipe, spec, has_validation=False)]
+    assert [remedy for _, remedy in found] == ["--flip in their place"]
+    assert found[0].reason == "turns needs as many rows as columns, but lenet5 reads 4x5"
+    square = spec.model_copy(update={"input_size": (5, 5)})
+    assert misfits(recipe, square, has_validation=False) == []
 
 
 class Notebook(Silent):

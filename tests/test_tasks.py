@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from striate.batches import input_spec, load_training_data, training_batches
+from striate.batches import Batch, input_spec, load_training_data, training_batches
 from striate.losses import CrossEntropy
 from striate.models import build, find_network, with_defaults
 from striate.scoring import logits_of
-from striate.tasks import Classification, Measures
+from striate.tasks import Classification, Measures, loss_for
 
 
 @pytest.fixture
@@ -47,6 +47,25 @@ def test_loss_mistakes_and_validation_are_recomputed_plainly(task):
     assert measured.loss == pytest.approx(CrossEntropy()(scores, part.targets).item(), rel=1e-5)
     errors = (scores.argmax(1) != part.targets).float().mean().item()
     assert measured.error == pytest.approx(errors)
+
+
+def test_a_part_of_a_batch_counts_for_its_share(task):
+    batch = next(task.batches(0, 0))
+    logits = torch.randn(7, 3, generator=torch.Generator().manual_seed(0))
+    first = Batch(*(tensor[:3] for tensor in batch[:3]), whole=7)
+    rest = Batch(*(tensor[3:] for tensor in batch[:3]), whole=7)
+    assert (batch.num_examples, batch.share, first.num_examples) == (7, 1, 7)
+    together = task.loss(logits[:3], first) + task.loss(logits[3:], rest)
+    assert together.item() == pytest.approx(task.loss(logits, batch).item())
+
+
+def test_balanced_classes_weigh_by_the_inverse_of_their_share_of_the_training_images(recipe):
+    complete = with_defaults(recipe.replace(loss="cross-entropy", class_weights="balanced"))
+    targets = torch.tensor([0, 0, 0, 2, 2, 0])
+    loss = loss_for(complete, targets, 3)
+    assert loss.class_weights == pytest.approx((3 / 4, 1.0, 3 / 2))
+    assert sum(loss.class_weights[target] for target in targets) == pytest.approx(6)
+    assert loss_for(complete.replace(class_weights="none"), targets, 3).class_weights is None
 
 
 def test_without_a_validation_part_there_is_nothing_to_measure(task):

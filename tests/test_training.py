@@ -9,10 +9,13 @@ from itertools import pairwise
 import pytest
 import torch
 
+from striate import training_loop
 from striate.datasets.idx import write_idx
 from striate.display import Silent
-from striate.errors import DataError, Interrupted, RunError, TrainingError, UsageError
+from striate.errors import DataError, Interrupted, RunError, TrainingError
+from striate.gradients import Execution
 from striate.models import build
+from striate.models.lecun1990 import LeCun1990
 from striate.runs import Run
 from striate.training import resume, train
 
@@ -81,6 +84,10 @@ def test_ctrl_c_saves_and_the_resumed_run_ends_in_the_same_bits(recipe, tmp_path
         {"flip": True, "crop_padding": 3, "shift": 0, "rotation": 0},
         {"crop": "random", "image_size": 30, "side_range": (29, 40)},
         {"crop": "area", "image_size": 30, "protocol": "ten-crop"},
+        {"optimizer": "muon", "layer_decay": 0.5, "layer_rates": {"output": 2.0}},
+        {"freeze": ("h1",), "clip": 0.5},
+        {"micro_batch": 4, "precision": "bf16"},
+        {"loss": "cross-entropy", "class_weights": "balanced"},
         {"validation": 0},
         {"patience": 2, "learning_rate": 1e-7, "epochs": 9},
     ],
@@ -93,6 +100,39 @@ def test_a_run_cut_twice_ends_in_the_same_bits(recipe, tmp_path, changes):
     with pytest.raises(Interrupted, match="all is saved"):
         resume(tmp_path / "cut", display=StopAfter(4))
     assert_same_run(whole, resume(tmp_path / "cut"))
+
+
+def test_a_resumed_run_computes_as_was_measured_when_it_began(recipe, tmp_path, monkeypatch):
+    recipe = recipe.replace(compile="auto", channels_last=True)
+    chosen = Execution(channels_last=False, bf16=True)
+    monkeypatch.setattr(training_loop, "choose_execution", lambda *_: chosen)
+    whole = train(recipe, tmp_path / "whole")
+    with pytest.raises(Interrupted, match="all is saved"):
+        train(recipe, tmp_path / "cut", display=StopAfter(3))
+    monkeypatch.setattr(training_loop, "choose_execution", lambda *_: 1 / 0)
+    assert_same_run(whole, resume(tmp_path / "cut"))
+    assert whole.load_state()[0]["execution"] == chosen._asdict()
+
+
+def test_parts_found_small_enough_for_the_memory_are_kept_by_a_resumed_run(
+    recipe, tmp_path, monkeypatch
+):
+    forward = LeCun1990.forward
+
+    def greedy(self, images):
+        if self.training and len(images) > 3:
+            raise MemoryError
+        return forward(self, images)
+
+    asked = train(recipe.replace(micro_batch=3), tmp_path / "asked")
+    monkeypatch.setattr(LeCun1990, "forward", greedy)
+    with pytest.raises(Interrupted, match="all is saved"):
+        train(recipe, tmp_path / "cut", display=StopAfter(3))
+    monkeypatch.setattr(LeCun1990, "forward", forward)
+    resumed = resume(tmp_path / "cut")
+    assert resumed.load_state()[0]["micro_batch"] == 3
+    for name, tensor in final_weights(asked).items():
+        assert torch.equal(final_weights(resumed)[name], tensor)
 
 
 def test_a_finished_run_resumes_to_itself(recipe, tmp_path):
@@ -310,50 +350,6 @@ def test_the_threads_that_are_asked_for_are_used_and_kept(recipe, tmp_path):
     resume(run.path, num_threads=2, display=Telling(-1))
     assert [note[-9:] for note in notes[before:]] == ["2 threads"]
     assert torch.get_num_threads() == 1
-
-
-def test_names_are_refused_before_any_data_are_read(recipe, tmp_path, small_set):
-    for file in small_set.iterdir():
-        file.write_bytes(b"damaged")
-    with pytest.raises(UsageError, match="no network is called 'lenet6'; did you mean 'lenet5'"):
-        train(recipe.replace(network="lenet6"), tmp_path / "run")
-    with pytest.raises(UsageError, match="device 'cuda:77' is not to be had here"):
-        train(recipe, tmp_path / "run", device="cuda:77")
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(
-    ("changes", "name"),
-    [({"schedule": "plateau"}, "schedule plateau"), ({"patience": 2}, "patience")],
-)
-def test_choices_on_validation_need_a_validation_part(recipe, tmp_path, changes, name):
-    with pytest.raises(UsageError, match=f"{name} needs a validation part"):
-        train(recipe.replace(validation=0, **changes), tmp_path / "run")
-
-
-def test_a_protocol_that_the_images_do_not_allow_is_refused_before_training(recipe, tmp_path):
-    with pytest.raises(
-        UsageError, match=r"ten-crop takes windows .* train with a larger image_size"
-    ):
-        train(recipe.replace(protocol="ten-crop"), tmp_path / "run")
-    with pytest.raises(UsageError, match="multi-scale shows lecun1990 images of 24x24, which it"):
-        train(recipe.replace(protocol="multi-scale"), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
-def test_all_that_does_not_fit_the_images_is_told_at_once(recipe, tmp_path):
-    wrong = {"pca_color": 0.1, "crop": "random", "image_size": 28, "protocol": "ten-crop"}
-    words = (
-        r"^lecun1990 and these images need other choices: "
-        r"--pca-color 0 \(pca_color shifts [^;]*\); "
-        r"--image-size above 28, or --crop center \(crop random [^;]*\); "
-        r"--protocol single \(protocol ten-crop takes windows [^;]* at 28\)$"
-    )
-    with pytest.raises(UsageError, match=words):
-        train(recipe.replace(**wrong), tmp_path / "run")
-    with pytest.raises(UsageError, match=r"have 1 channel; give --pca-color 0$"):
-        train(recipe.replace(pca_color=0.1), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
 
 
 def test_training_works_in_a_thread_of_another_program(recipe, tmp_path):

@@ -206,7 +206,7 @@ def test_auxiliary_classifiers_add_their_loss_and_the_network_s_own_answer_count
     batch = next(training_batches(colour.training, (0, 255), loop.task.spec, loop.recipe, 0))
     layers = [layer for layer in network.modules() if isinstance(layer, Dropout)]
     tell_dropout(layers, recipe.seed, 0, batch.indices)
-    answer = network(batch.images.contiguous(memory_format=loop.memory_format))
+    answer = network(batch.images.contiguous(memory_format=loop.gradients.memory_format))
     own, second = (CrossEntropy()(x, batch.targets) for x in (answer.logits, answer.auxiliary[0]))
     loop.epoch(run, threading.Event())
     row = loop.at.rows[0]

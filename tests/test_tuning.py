@@ -8,8 +8,10 @@ import pytest
 
 import striate
 from commanding import refused, said
+from striate import tuning
 from striate.display import Silent
-from striate.errors import Interrupted, UsageError
+from striate.errors import Interrupted, TrainingError, UsageError
+from striate.models import with_defaults
 from striate.runs import Run
 from striate.tuning import read_space, tune
 
@@ -62,20 +64,26 @@ def test_ctrl_c_keeps_what_was_found_and_the_same_call_goes_on(short, tmp_path):
     assert states == ["complete", "failed", "complete"]
 
 
-def test_a_trial_above_the_median_is_stopped_early(short, tmp_path):
-    rates = {"learning_rate": [0.02, 1e-9]}
-    recipe = short.replace(epochs=4, elastic=0)
-    outcomes = tune(recipe, tmp_path / "search", trials=12, space=rates, num_threads=1)
-    pruned = [each for each in outcomes if each.state == "pruned"]
-    assert pruned
-    assert {each.fields["learning_rate"] for each in pruned} == {1e-9}
-    for each in pruned:  # they are runs that resume, like any other
-        assert (tmp_path / "search" / each.run / "recipe.yaml").exists()
+def test_a_trial_above_the_median_is_stopped_early(short, tmp_path, monkeypatch):
+    rate = with_defaults(short).learning_rate
+    monkeypatch.setattr(
+        tuning, "_draw", lambda trial, name, values: rate if trial.number < 4 else 1e-9
+    )
+    space = {"learning_rate": [rate, 1e-9]}
+    outcomes = tune(
+        short.replace(epochs=8), tmp_path / "search", trials=5, space=space, num_threads=1
+    )
+    assert [each.state for each in outcomes] == [*(4 * ["complete"]), "pruned"]
+    run = Run(tmp_path / "search" / outcomes[4].run)  # which resumes, like any other
+    assert len(run.progress()) < 8
 
 
-def test_a_trial_whose_loss_explodes_is_as_bad_as_can_be(short, tmp_path):
-    space = {"learning_rate": [1e30]}
-    (outcome,) = tune(short, tmp_path / "search", trials=1, space=space, num_threads=1)
+def test_a_trial_whose_loss_explodes_is_as_bad_as_can_be(short, tmp_path, monkeypatch):
+    def explode(*arguments, **options):
+        raise TrainingError("the loss is nan")
+
+    monkeypatch.setattr(tuning, "train", explode)
+    (outcome,) = tune(short, tmp_path / "search", trials=1, space=SPACE)
     assert (outcome.state, outcome.score) == ("complete", 1.0)
 
 

@@ -10,24 +10,38 @@ from torch import Tensor
 
 from striate import datasets
 from striate.augmentation import (
+    augment,
+    change_values,
     color_axes,
     mirror,
-    outside_color,
-    shift_colors,
-    shift_pixels,
-    warp,
+    mix,
+    partners,
+    turn,
     warps,
 )
 from striate.datasets.sets import Part
 from striate.errors import DataError
 from striate.figures import figure_extent
-from striate.preparation import InputSpec, normalize, prepare, size_with_side, to_unit
-from striate.randomness import hashes, order
+from striate.ordering import shown_images, steps_of, steps_per_epoch
+from striate.preparation import InputSpec, prepare, size_with_side, to_unit
+from striate.randomness import hashes
 from striate.recipes import Recipe
 from striate.windows import take_windows
 
 LEAST_STEPS_PER_EPOCH = 20
 LEAST_STEPS = 1200
+
+
+class Mixed(NamedTuple):
+    """What another image has given to each of a batch.
+
+    Attributes:
+        targets: ``(N,)`` class indices of the others.
+        shares: ``(N,)``, of each image's own target; the rest is the other's.
+    """
+
+    targets: Tensor
+    shares: Tensor
 
 
 class Batch(NamedTuple):
@@ -38,12 +52,42 @@ class Batch(NamedTuple):
         images: ``(N, C, *spatial)``, as the network reads them.
         targets: ``(N,)`` class indices; of masks ``(N, *spatial)``.
         weights: Of masks, perhaps the weight of each pixel, as the targets lie.
+        mixed: Where mixup or CutMix are on, the second target of each image.
+        whole: Examples of the step, of which these are a part; by default these are all.
     """
 
     indices: Tensor
     images: Tensor
     targets: Tensor
     weights: Tensor | None = None
+    mixed: Mixed | None = None
+    whole: int | None = None
+
+    @property
+    def num_examples(self) -> int:
+        """Examples of the step."""
+        return len(self.targets) if self.whole is None else self.whole
+
+    @property
+    def share(self) -> float:
+        """How much of the step's examples are here."""
+        return len(self.targets) / self.num_examples
+
+    def part(self, rows: Tensor) -> "Batch":
+        """Take some of the examples by their places, counted as a part of the whole step.
+
+        Example:
+            >>> batch = Batch(torch.arange(4), torch.zeros(4, 1, 2, 2), torch.tensor([3, 1, 0, 2]))
+            >>> some = batch.part(torch.tensor([1]))
+            >>> some.targets.tolist(), some.share
+            ([1], 0.25)
+        """
+        return Batch(
+            *(self.indices[rows], self.images[rows], self.targets[rows]),
+            weights=None if self.weights is None else self.weights[rows],
+            mixed=self.mixed and Mixed(*(each[rows] for each in self.mixed)),
+            whole=self.num_examples,
+        )
 
 
 @dataclass(frozen=True)
@@ -184,60 +228,6 @@ def suited_size(own: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, ...
     return own if fits else wanted
 
 
-class Misfit(NamedTuple):
-    """What of a recipe the images do not allow, and the option that would change it."""
-
-    reason: str
-    remedy: str
-
-
-def misfits(recipe: Recipe, spec: InputSpec, *, has_validation: bool) -> list[Misfit]:
-    """List what of a recipe the images and the network's input do not allow.
-
-    Args:
-        recipe: The complete recipe.
-        spec: The network's input, as ``input_spec`` decides it.
-        has_validation: Whether there is a validation part to make choices on.
-
-    Example:
-        >>> recipe = Recipe(network="lenet5", data="digits", pca_color=0.1, patience=3)
-        >>> spec = input_spec(torch.zeros(7, 1, 8, 8), (0, 16), (1, 32, 32), recipe)
-        >>> [remedy for _, remedy in misfits(recipe, spec, has_validation=False)]
-        ['--validation 0.1', '--pca-color 0']
-    """
-    least, size = max(spec.input_size), "x".join(map(str, spec.image_size))
-    reads = f"{recipe.network} reads {'x'.join(map(str, spec.input_size))}"
-    found = [
-        Misfit(f"{choice} needs a validation part", "--validation 0.1")
-        for choice, is_chosen in (
-            ("schedule plateau", recipe.schedule == "plateau"),
-            ("patience", recipe.patience is not None),
-        )
-        if is_chosen and not has_validation
-    ]
-    if recipe.pca_color and spec.channels != 3:
-        channels = f"{spec.channels} channel{'s' if spec.channels > 1 else ''}"
-        reason = f"pca_color shifts red, green and blue, but the images have {channels}"
-        found.append(Misfit(reason, "--pca-color 0"))
-    if recipe.crop_padding >= min(spec.input_size):
-        reason = (
-            f"crop_padding is {recipe.crop_padding}, so that images may leave the input of "
-            f"{'x'.join(map(str, spec.input_size))} altogether"
-        )
-        found.append(Misfit(reason, f"--crop-padding below {min(spec.input_size)}"))
-    if recipe.crop == "random" and min(spec.image_size) <= least:
-        reason = f"crop random takes a window of a larger image, but {reads} and images are {size}"
-        found.append(Misfit(reason, f"--image-size above {least}, or --crop center"))
-    is_smaller = any(s < w for s, w in zip(spec.image_size, spec.input_size, strict=True))
-    if recipe.crop == "area" and is_smaller:
-        reason = f"crop area resizes to all of the input, but {reads} and images are {size}"
-        found.append(Misfit(reason, f"--image-size {least} or more, or --crop center"))
-    if recipe.side_range is not None and recipe.side_range[0] < least:
-        reason = f"side_range begins at {recipe.side_range[0]}, but {reads}"
-        found.append(Misfit(reason, f"--side-range from {least} on"))
-    return found
-
-
 def _mean_and_deviation(
     images: Tensor, value_range: tuple[float, float]
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -276,20 +266,35 @@ def training_batches(
         epoch: Counted from 0.
         first_step: Steps of this epoch that are already done and are left out.
     """
-    places = order(recipe.seed, epoch, len(part.targets))
-    steps = steps_per_epoch(len(places), recipe.batch_size)
-    ends = [recipe.batch_size * step for step in range(1, steps)]
-    for indices in torch.tensor_split(places, ends)[first_step:]:
+    shown = shown_images(recipe, epoch, part.targets.cpu()).to(part.images.device)
+    for indices in steps_of(recipe, epoch, len(part.targets))[first_step:]:
         indices = indices.to(part.images.device)
-        stored = mirror(part.images.index_select(0, indices), recipe, epoch, indices)
-        if recipe.crop != "center" or warps(recipe):
-            windows = take_windows(stored, value_range, spec, recipe, epoch, indices)
-            images = normalize(warp(windows, recipe, epoch, indices), spec)
-        else:
-            images = prepare(stored, value_range, spec)
-        images = shift_colors(images, spec, recipe, epoch, indices)
-        images = shift_pixels(images, recipe, epoch, indices, outside_color(spec))
-        yield Batch(indices, images, part.targets[indices])
+        images = _augmented(part, value_range, spec, recipe, epoch, indices, shown)
+        others = partners(recipe, epoch, indices, len(part.targets))
+        if others is None:
+            yield Batch(indices, images, part.targets[shown[indices]])
+            continue
+        second = _augmented(part, value_range, spec, recipe, epoch, others, shown)
+        images, shares = mix(images, second, recipe, epoch, indices)
+        mixed = Mixed(part.targets[shown[others]], shares)
+        yield Batch(indices, images, part.targets[shown[indices]], mixed=mixed)
+
+
+def _augmented(
+    part: Part,
+    value_range: tuple[float, float],
+    spec: InputSpec,
+    recipe: Recipe,
+    epoch: int,
+    indices: Tensor,
+    shown: Tensor,
+) -> Tensor:
+    stored = mirror(part.images.index_select(0, shown[indices]), recipe, epoch, indices)
+    if recipe.crop != "center" or warps(recipe):
+        windows = take_windows(stored, value_range, spec, recipe, epoch, indices)
+        return augment(windows, spec, recipe, epoch, indices, mirrored=True)
+    images = turn(prepare(stored, value_range, spec), recipe, epoch, indices)
+    return change_values(images, spec, recipe, epoch, indices)
 
 
 def sized(recipe: Recipe, given: Collection[str], num_images: int) -> Recipe:
@@ -314,57 +319,3 @@ def sized(recipe: Recipe, given: Collection[str], num_images: int) -> Recipe:
         steps = steps_per_epoch(num_images, changes.get("batch_size", recipe.batch_size))
         changes["epochs"] = max(recipe.epochs, -(-LEAST_STEPS // steps))
     return recipe.replace(**changes)
-
-
-def suited(
-    recipe: Recipe, given: Collection[str], channels: int, input_shape: Sequence[int]
-) -> tuple[Recipe, list[str]]:
-    """Switch off what a network's own recipe has and the images do not allow, unless it was given.
-
-    Args:
-        recipe: The recipe with its network's values.
-        given: Names of the fields that the user chose.
-        channels: Of the images.
-        input_shape: Channels, height and width of the network's default input.
-
-    Returns:
-        recipe: Perhaps changed.
-        notes: What was switched off and why, in words for the user.
-
-    Example:
-        >>> recipe = Recipe(network="resnet18", data="digits", pca_color=0.1)
-        >>> suited(recipe, ["network", "data"], 1, (3, 224, 224))[1]
-        ['pca_color of resnet18 is off: it shifts red, green and blue, the images have 1 channel']
-    """
-    changes: dict[str, object] = {}
-    notes = []
-    if recipe.pca_color and channels != 3 and "pca_color" not in given:
-        changes["pca_color"] = 0.0
-        count = f"{channels} channel{'s' if channels > 1 else ''}"
-        notes.append(
-            f"pca_color of {recipe.network} is off: it shifts red, green and blue, the images have "
-            f"{count}"
-        )
-    least = max(input_shape[1:])
-    if recipe.image_size is not None and recipe.image_size <= least:
-        if recipe.crop != "center" and not {"crop", "side_range"} & {*given}:
-            changes |= {"crop": "center", "side_range": None}
-        if recipe.protocol not in ("single", "dense", "multi-scale") and "protocol" not in given:
-            changes["protocol"] = "single"
-        if off := sorted(changes.keys() & {"crop", "protocol"}):
-            are = f"{' and '.join(off)} of {recipe.network} {'is' if len(off) == 1 else 'are'} off"
-            notes.append(
-                f"{are}: at image_size {recipe.image_size} there is no room around its {least} "
-                "pixels"
-            )
-    return recipe.replace(**changes), notes
-
-
-def steps_per_epoch(num_images: int, batch_size: int) -> int:
-    """Count the steps of an epoch; the last may have fewer images.
-
-    A single image that would be left for it joins the step before: batch normalisation
-    needs two.
-    """
-    whole, rest = divmod(num_images, batch_size)
-    return max(1, whole + (rest > (1 if batch_size > 1 else 0)))

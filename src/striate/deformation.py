@@ -1,7 +1,7 @@
 """Random displacement of the places where an image is read, in 2-D and 3-D, for image and mask."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -9,8 +9,9 @@ from torch.nn import functional as F
 
 from striate.randomness import normals, uniforms
 from striate.recipes import Recipe
+from striate.splines import bicubic_weights, bspline_weights
 
-_CUBIC = -0.75  # of cubic convolution, as torch interpolates bicubically
+__all__ = ["bicubic_weights", "bspline_weights", "offsets", "read_at"]
 
 
 def offsets(
@@ -104,37 +105,3 @@ def _bend(recipe: Recipe, epoch: int, index: Tensor, size: Sequence[int]) -> Ten
     for axis, length in enumerate(size):
         field = torch.tensordot(weigh(length, points), field, dims=([1], [axis])).movedim(0, axis)
     return field
-
-
-def bicubic_weights(length: int, points: int) -> Tensor:
-    """Weigh control points for each pixel by cubic convolution through them: (length, points)."""
-    return _weights(length, points, _convolution)
-
-
-def bspline_weights(length: int, points: int) -> Tensor:
-    """Weigh control points for each pixel by uniform cubic B-splines: (length, points)."""
-    return _weights(length, points, _bspline)
-
-
-def _weights(length: int, points: int, kernel: Callable[[Tensor], Tensor]) -> Tensor:
-    at = torch.arange(length, dtype=torch.float64) * ((points - 1) / max(length - 1, 1))
-    near = at.floor().clamp(max=points - 2).long()
-    weights = torch.zeros(length, points, dtype=torch.float64)
-    rows = torch.arange(length)
-    for step in (-1, 0, 1, 2):
-        column = (near + step).clamp(0, points - 1)
-        share = kernel((at - (near + step)).abs())
-        weights.index_put_((rows, column), share, accumulate=True)
-    return weights.to(torch.float32)
-
-
-def _convolution(x: Tensor) -> Tensor:
-    inner = ((_CUBIC + 2) * x - (_CUBIC + 3)) * x * x + 1
-    outer = ((_CUBIC * x - 5 * _CUBIC) * x + 8 * _CUBIC) * x - 4 * _CUBIC
-    return torch.where(x <= 1, inner, torch.where(x < 2, outer, torch.zeros_like(x)))
-
-
-def _bspline(x: Tensor) -> Tensor:
-    inner = 2 / 3 - x**2 + x**3 / 2
-    outer = (2 - x).clamp(min=0) ** 3 / 6
-    return torch.where(x <= 1, inner, outer)

@@ -1,5 +1,7 @@
 """Where tensors live and computing happens."""
 
+import ctypes
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -41,6 +43,32 @@ def suited_threads(multiply_adds: int) -> int:
         1
     """
     return max(1, min(torch.get_num_threads(), multiply_adds // LEAST_MULTIPLY_ADDS))
+
+
+# Of glibc's mallopt: from which size on memory is taken from the system, and given back to it.
+_MMAP_MAX, _TRIM_THRESHOLD = -4, -1
+_DEFAULTS = {_MMAP_MAX: 65_536, _TRIM_THRESHOLD: 128 * 1024}
+
+
+@contextmanager
+def memory_kept() -> Iterator[None]:
+    """Let the process keep the memory that tensors leave, for the next ones, inside the block.
+
+    Without it, every large tensor is memory fresh from the system, which has to be cleared page by
+    page: a fifth of the time of a ResNet-18's training step on a processor. It holds about a
+    quarter more. Only where the C library is glibc; elsewhere nothing is changed.
+    """
+    set_limit = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if set_limit is None:
+        yield
+        return
+    set_limit(_MMAP_MAX, 0)
+    set_limit(_TRIM_THRESHOLD, 2**31 - 1)
+    try:
+        yield
+    finally:
+        for name, value in _DEFAULTS.items():
+            set_limit(name, value)
 
 
 @contextmanager

@@ -56,8 +56,7 @@ class Lines(Silent):
         """Say something once."""
         print(text, file=sys.stderr, flush=True)
 
-    @contextmanager
-    def reading(self) -> Iterator[Counter | None]:
+    def reading(self) -> AbstractContextManager[Counter | None]:
         """Images are read before training; give what is to be called with those done and all."""
         started = last = time.monotonic()
 
@@ -69,7 +68,7 @@ class Lines(Silent):
                 left = (now - started) / max(done, 1) * (whole - done)
                 self.note(f"read {done:,} of {whole:,} images, {left:.0f} s left")
 
-        yield count
+        return nullcontext(count)
 
     def begin(self, epochs: int, images: int, done: int) -> None:
         """Training starts: so many epochs of so many images, ``done`` images already seen."""
@@ -197,9 +196,17 @@ def image_bar() -> Iterator[Counter | None]:
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("images", total=None)
-        yield lambda done, whole: progress.update(task, completed=done, total=whole)
+    progress = Progress(console=Console(stderr=True), transient=True)
+    task = progress.add_task("images", total=None)
+
+    def count(done: int, whole: int) -> None:
+        progress.start()  # not before the first call: another bar may be drawn until then
+        progress.update(task, completed=done, total=whole)
+
+    try:
+        yield count
+    finally:
+        progress.stop()
 
 
 def epoch_line(row: Mapping[str, float | None], epochs: int) -> str:

@@ -5,22 +5,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from striate import datasets
-from striate.datasets.sets import ImageSet
 from striate.devices import choose_device
+from striate.display import Display, Silent
 from striate.ensembles import common, member, what_differs
 from striate.errors import DataError, UsageError
+from striate.evaluated_sets import EvaluatedSet, Pictures, evaluated_set
+from striate.file_data import Reading, default_reading
 from striate.mask_evaluation import evaluate_masks
 from striate.metrics import count, report, wilson_interval
 from striate.mistakes import Mistake, mistakes_page
 from striate.pictures import confusion_matrix, result_picture
-from striate.preparation import to_unit
-from striate.protocols import Progress, average, averaged_scores, check_protocol
+from striate.protocols import Progress, average, check_protocol
 from striate.runs import Run, evaluation_files
 from striate.understanding import (
     Answers,
@@ -43,6 +41,8 @@ def evaluate(
     error_rate: float | None = None,
     data_dir: Path | None = None,
     device: str = "auto",
+    reading: Reading | None = None,
+    display: Display | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Measure a run on the test part of a data set and keep the result in the run folder.
@@ -60,14 +60,17 @@ def evaluate(
         run: The run; its best weights are used. Or several: an ensemble, whose softmax
             probabilities are averaged, each run seeing the images in its own way; the first
             one's folder gets the files.
-        data: Name or folder of the set; the (first) run's own by default. Its classes must
-            be the run's.
+        data: Name or place of the set; the (first) run's own by default. Its classes must be the
+            run's; of images in files, some of them. A set in files is measured on its test part,
+            as the run divided it where it is the run's own; undivided, on all of it.
         protocol: Views of an image, one of ``protocols.PROTOCOLS``; each run's own by default.
         error_rate: Also find the thresholds of confidence below which answers are to be
             withheld so that at most this share of the others is wrong; chosen on the run's
             validation part where it has one in memory and is not an ensemble.
         data_dir: Where named sets are looked for first.
         device: As in ``training.train``.
+        reading: How images in files are read; ``file_data.default_reading`` by default.
+        display: Told how far that is, and what was assumed; nobody by default.
         progress: Called now and then with the images done and the number of all; an ensemble
             does the images as often as it has runs.
 
@@ -102,15 +105,14 @@ def evaluate(
         return evaluate_masks(
             *(runs, data), protocol=protocol, data_dir=data_dir, device=device, progress=progress
         )
-    images = datasets.load(data or run.recipe.data, data_dir=data_dir, parts=("test",))
+    images = evaluated_set(runs, data, data_dir, reading or default_reading(), display or Silent())
     for each in runs:
         _check(each, images)
-    part = images.parts["test"]
     logits = _scores(runs, protocol, images, choose_device(device), progress)
-    counts = count(logits, part.targets)
+    counts = count(logits, images.targets)
     metrics = report(counts, run.classes)
     correct = int(counts.confusion.diagonal().sum())
-    answers = Answers(logits, part.targets)
+    answers = Answers(logits, images.targets)
     rejection = None
     if error_rate is not None:
         chosen_on = None
@@ -129,20 +131,20 @@ def evaluate(
         "accuracy_interval_95": list(wilson_interval(correct, metrics["examples"])),
         "confusion": counts.confusion.tolist(),
         "classes": list(run.classes),
-        "fingerprint": images.fingerprint(),
+        "fingerprint": images.fingerprint,
         **understanding(answers, rejection),
         "files": list(evaluation_files(other)),
     }
     evaluation["seconds"] = round(time.monotonic() - started, 2)
-    pictures = _pictures(part.images, images.value_range)
+    pictures = Pictures(images)
     run.write_evaluation(
         evaluation,
         confusion=confusion_matrix(evaluation["confusion"], run.classes),
-        mistakes=_mistakes(run, answers, pictures, evaluation),
-        answers=answers_table(answers, run.classes, [str(n) for n in range(len(logits))]),
+        mistakes=_mistakes(run, answers, images, evaluation),
+        answers=answers_table(answers, run.classes, [images.where(n) for n in range(len(logits))]),
         picture=result_picture(
             images=pictures,
-            targets=part.targets.tolist(),
+            targets=images.targets.tolist(),
             predictions=logits.argmax(dim=1).tolist(),
             classes=run.classes,
             rows=run.progress(),
@@ -156,7 +158,7 @@ def evaluate(
 def _scores(
     runs: list[Run],
     protocol: str | None,
-    images: ImageSet,
+    images: EvaluatedSet,
     device: torch.device,
     progress: Progress | None,
 ) -> Tensor:
@@ -165,12 +167,11 @@ def _scores(
     for run, network in zip(runs, networks, strict=True):
         check_protocol(protocol or run.recipe.protocol, network, run.recipe, run.spec)
     recipes = [run.recipe.replace(protocol=protocol or run.recipe.protocol) for run in runs]
-    stored = images.parts["test"].images.to(device)
     answers = [
-        averaged_scores(
-            *(network, stored, images.value_range, run.spec, recipe),
-            progress=None if progress is None else _offset(progress, place, len(runs)),
-        ).cpu()
+        images.scores(
+            *(network, recipe, run.spec),
+            None if progress is None else _offset(progress, place, len(runs)),
+        )
         for place, (run, network, recipe) in enumerate(zip(runs, networks, recipes, strict=True))
     ]
     if len(answers) == 1:
@@ -182,33 +183,21 @@ def _offset(progress: Progress, place: int, count: int) -> Progress:
     return lambda done, whole: progress(place * whole + done, count * whole)
 
 
-def _check(run: Run, images: ImageSet) -> None:
-    if "test" not in images.parts:
-        raise DataError(f"{images.source} has no test part; evaluate on a set that has one")
+def _check(run: Run, images: EvaluatedSet) -> None:
     if images.classes != run.classes:
         raise DataError(
             f"{images.source} has the classes {', '.join(images.classes[:12])}, the run "
             f"{', '.join(run.classes[:12])}; evaluate on a set with the run's classes"
         )
-    channels = images.parts["test"].images.shape[1]
-    if channels != run.spec.channels:
+    channels = images.channels
+    if channels not in images.fitting(run.spec.channels):
         raise DataError(
             f"{images.source} has images of {channels} channels, the run reads "
             f"{run.spec.channels}; evaluate on a set with as many"
         )
 
 
-def _pictures(images: Tensor, value_range: tuple[float, float]) -> NDArray[np.uint8]:
-    """Turn stored images into bytes for looking at: (N, H, W) or (N, H, W, 3)."""
-    levels = (to_unit(images, value_range).clamp(0, 1) * 255).round().to(torch.uint8)
-    shown = levels[:, 0] if levels.shape[1] != 3 else levels.permute(0, 2, 3, 1)
-    pixels: NDArray[np.uint8] = shown.contiguous().numpy()
-    return pixels
-
-
-def _mistakes(
-    run: Run, answers: Answers, pictures: NDArray[np.uint8], evaluation: dict[str, Any]
-) -> str:
+def _mistakes(run: Run, answers: Answers, images: EvaluatedSet, evaluation: dict[str, Any]) -> str:
     logits, targets = answers
     probabilities = torch.softmax(logits, dim=1)
     predictions = logits.argmax(dim=1)
@@ -217,12 +206,12 @@ def _mistakes(
     worst = wrong[of_target[wrong].argsort(stable=True)]
     mistakes = [
         Mistake(
-            image=pictures[index],
+            image=images.picture(index),
             target=int(targets[index]),
             predicted=int(predictions[index]),
             predicted_probability=float(probabilities[index, predictions[index]]),
             target_probability=float(of_target[index]),
-            where=f"test image {index}",
+            where=images.where(index),
         )
         for index in worst[:MOST_MISTAKES].tolist()
     ]

@@ -155,7 +155,7 @@ def file_spec(data: FileData, input_shape: Sequence[int], recipe: Recipe) -> Inp
     """
     store, training = data.store, data.listing.parts["train"]
     wanted = (input_shape[1], input_shape[2])
-    sizes = torch.unique(store.sizes[training], dim=0)
+    sizes = torch.unique(store.own_sizes[training], dim=0)
     own = tuple(sizes[0].tolist()) if len(sizes) == 1 else None
     side = recipe.image_size
     if side is None and recipe.side_range is not None:

@@ -1,5 +1,6 @@
 """Files that are whole or absent: written beside their final name, synced, renamed."""
 
+import fcntl
 import os
 import re
 import shutil
@@ -128,6 +129,49 @@ def is_alive(process: int) -> bool:
     except PermissionError:
         return True
     return process != os.getpid()
+
+
+_held: set[int] = set()
+
+
+def _let_go() -> None:
+    """In a forked child, close what is locked: it must not outlive the parent, who has the lock."""
+    for descriptor in _held:
+        os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
+@contextmanager
+def locked(descriptor: int, *, wait: bool = False) -> Iterator[bool]:
+    """Keep an open file or folder from other processes, until the block ends or this one dies.
+
+    Args:
+        descriptor: Open; it is closed at the end.
+        wait: For whoever has it; otherwise that is an error.
+
+    Yields:
+        Whether it had to be waited for.
+
+    Raises:
+        BlockingIOError: Another process has it.
+    """
+    _held.add(descriptor)
+    try:
+        waited = False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not wait:
+                raise
+            waited = True
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield waited
+    finally:
+        _held.discard(descriptor)
+        os.close(descriptor)
 
 
 def sync_folder(folder: Path) -> None:

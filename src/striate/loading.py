@@ -4,18 +4,20 @@ Which process makes a batch, and when, changes nothing in it.
 """
 
 import pickle
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from striate.devices import memory_kept
 from striate.errors import RunError
-from striate.file_windows import middle_windows, training_windows
 from striate.image_store import ImageStore
-from striate.image_store.filling import end_with_parent
+from striate.image_store.cutting import middle_windows, training_windows
 from striate.preparation import InputSpec
 from striate.recipes import Recipe
+from striate.worker_processes import begin_worker
 
 AHEAD = 4  # batches that each worker may be ahead
 
@@ -62,19 +64,8 @@ class WindowLoader:
             yield from map(self.maker.make, requests)
             return
         self._queue.requests = requests
-        if self._loader is None:
-            self._loader = DataLoader(
-                self.maker,  # type: ignore[arg-type]
-                batch_sampler=self._queue,  # type: ignore[arg-type]
-                num_workers=self.workers,
-                collate_fn=_unchanged,
-                worker_init_fn=_begin_worker,
-                prefetch_factor=AHEAD,
-                persistent_workers=True,
-                multiprocessing_context="fork",
-            )
         try:
-            for answer in self._loader:
+            for answer in self._begin():
                 if isinstance(answer, bytes):
                     raise pickle.loads(answer)  # made by _Maker, in a process of ours
                 yield answer
@@ -86,6 +77,25 @@ class WindowLoader:
                 "a process that makes batches was killed, perhaps for want of memory; go on with "
                 "--resume and fewer --workers"
             ) from error
+
+    def _begin(self) -> Iterator[Any]:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*worker processes in total")
+            self._loader = (
+                self._loader
+                if self._loader is not None
+                else DataLoader(
+                    self.maker,  # type: ignore[arg-type]
+                    batch_sampler=self._queue,  # type: ignore[arg-type]
+                    num_workers=self.workers,
+                    collate_fn=_unchanged,
+                    worker_init_fn=_begin_worker,
+                    prefetch_factor=AHEAD,
+                    persistent_workers=True,
+                    multiprocessing_context="fork",
+                )
+            )
+            return iter(self._loader)
 
 
 class _Queue:
@@ -124,4 +134,5 @@ def _unchanged(made: Any) -> Any:
 
 
 def _begin_worker(number: int) -> None:
-    end_with_parent()
+    begin_worker()
+    memory_kept().__enter__()

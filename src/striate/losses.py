@@ -1,5 +1,6 @@
 """What training minimises, each with its paper: a mean over the batch."""
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -12,19 +13,44 @@ class Loss(Protocol):
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor: ...  # noqa: D102
 
+    def each(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Give the loss of each image: ``(N,)``."""
+
 
 class CrossEntropy(NamedTuple):
-    """Cross-entropy of the softmax.
+    """Cross-entropy of the softmax, perhaps weighted by class.
+
+    With weights it is the sum of weight times cross-entropy divided by the number of images, not
+    by the sum of the weights as in PyTorch: so the mean over a set does not depend on how its
+    images fall into batches.
 
     Args:
         label_smoothing: Share of each target spread evenly over all classes, in [0, 1).
+        class_weights: One for each class, or None.
+
+    Example:
+        >>> logits, targets = torch.zeros(2, 2), torch.tensor([0, 1])
+        >>> round(float(CrossEntropy(class_weights=(1.0, 3.0))(logits, targets)), 4)  # 2 log 2
+        1.3863
     """
 
     label_smoothing: float = 0.0
+    class_weights: tuple[float, ...] | None = None
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Average over the batch."""
-        return F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+        if self.class_weights is None:
+            return F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+        return self.each(logits, targets).mean()
+
+    def each(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Give the loss of each image."""
+        smoothing = self.label_smoothing
+        losses = F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")
+        if self.class_weights is None:
+            return losses
+        table = torch.tensor(self.class_weights, device=logits.device, dtype=losses.dtype)
+        return table[targets] * losses
 
 
 class MaximumAPosteriori(NamedTuple):
@@ -51,8 +77,15 @@ class MaximumAPosteriori(NamedTuple):
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Average over the batch."""
+        return F.cross_entropy(self._with_rubbish(logits), targets)
+
+    def each(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Give the loss of each image."""
+        return F.cross_entropy(self._with_rubbish(logits), targets, reduction="none")
+
+    def _with_rubbish(self, logits: Tensor) -> Tensor:
         rubbish = logits.new_full((len(logits), 1), -self.rubbish)
-        return F.cross_entropy(torch.cat([logits, rubbish], dim=1), targets)
+        return torch.cat([logits, rubbish], dim=1)
 
 
 class SquaredError(NamedTuple):
@@ -68,8 +101,15 @@ class SquaredError(NamedTuple):
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Average over the batch, sum over the classes."""
+        return self._squares(logits, targets).mean() / 2
+
+    def each(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Give the loss of each image."""
+        return self._squares(logits, targets) / 2
+
+    def _squares(self, logits: Tensor, targets: Tensor) -> Tensor:
         wanted = torch.full_like(logits, -1.0).scatter_(1, targets[:, None], 1.0)
-        return (logits - wanted).square().sum(dim=1).mean() / 2
+        return (logits - wanted).square().sum(dim=1)
 
 
 class OneSided(NamedTuple):
@@ -86,5 +126,20 @@ class OneSided(NamedTuple):
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Average over the batch."""
+        return self.each(logits, targets).mean()
+
+    def each(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Give the loss of each image."""
         signs = 2.0 * F.one_hot(targets, logits.shape[1]).to(logits.dtype) - 1
-        return (1 - signs * logits).clamp(min=0).square().sum(dim=1).mean()
+        return (1 - signs * logits).clamp(min=0).square().sum(dim=1)
+
+
+def balanced(shares: Sequence[float]) -> tuple[float, ...]:
+    """Weigh classes by the inverse of their share, so that they average 1; absent ones weigh 1.
+
+    Example:
+        >>> balanced([0.75, 0.25])
+        (0.6666666666666666, 2.0)
+    """
+    there = sum(share > 0 for share in shares)
+    return tuple(1 / (there * share) if share else 1.0 for share in shares)

@@ -13,6 +13,7 @@ from striate import datasets
 from striate.batches import LEAST_STEPS_PER_EPOCH
 from striate.datasets.masks import IGNORED, MaskedImage, oddities
 from striate.errors import DataError, UsageError
+from striate.losses import balanced
 from striate.models.unet_borders import border_weights
 from striate.randomness import order
 from striate.recipes import Recipe
@@ -220,17 +221,6 @@ def class_shares(part: Sequence[MaskedImage], num_classes: int) -> list[float]:
     own = counts[:num_classes].double()
     shares: list[float] = (own / own.sum().clamp(min=1)).tolist()
     return shares
-
-
-def balanced(shares: Sequence[float]) -> tuple[float, ...]:
-    """Weigh classes by the inverse of their share, so that they average 1; absent ones weigh 1.
-
-    Example:
-        >>> balanced([0.75, 0.25])
-        (0.6666666666666666, 2.0)
-    """
-    there = sum(share > 0 for share in shares)
-    return tuple(1 / (there * share) if share else 1.0 for share in shares)
 
 
 def tiles_per_epoch(part: Sequence[MaskedImage], output: Sequence[int], batch_size: int) -> int:

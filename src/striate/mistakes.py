@@ -16,7 +16,7 @@ from striate.lettering import legal
 _LARGEST = 320  # of a picture on the page; larger ones are reduced [pixels]
 _MOST_PAIRS = 20
 
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; --paper: #ffffff; --card: #f4f6f8; --line: #dde2e8;
   --ink: #1c2128; --quiet: #57606a; --wrong: #b4400a }
 @media (prefers-color-scheme: dark) { :root { --paper: #15181d; --card: #1e2329; --line: #333b45;
@@ -126,7 +126,7 @@ def mistakes_page(
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{_text(title)}: mistakes</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{_text(title)}: mistakes</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
         f"<h1>{_text(title)}: mistakes</h1>\n{body}\n{more}</body>\n</html>\n"
     )
 

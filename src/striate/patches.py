@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from striate.augmentation import warps
+from striate.augmentation import blur, hide_square, jitter, warps
 from striate.batches import Batch
 from striate.datasets.masks import IGNORED, MaskedImage
 from striate.deformation import offsets, read_at
 from striate.mirroring import mirrored_places
 from striate.randomness import hashes, integers, normals, order, uniforms
 from striate.recipes import Recipe
-from striate.tile_input import Statistics, TileSpec, standardize, statistics
+from striate.tile_input import Statistics, TileSpec, full_scale, standardize, statistics
 
 # Places kept of each class and image, for tiles that sit on a class.
 MOST_PLACES = 10_000
@@ -105,7 +105,7 @@ class Tiles:
         if self.recipe.match_histograms and ready.quantiles is not None:
             image = self._matched(image, ready.quantiles, epoch, index)
         image, mask, weights = _turned(self.recipe, epoch, index, image, mask, weights)
-        return _changed_values(image, self.recipe, epoch, index), mask, weights
+        return _changed_values(image, self.spec, self.recipe, epoch, index), mask, weights
 
     def _first(self, ready: _Ready, epoch: int, index: Tensor) -> list[int]:
         """Draw where a tile's output begins in its image."""
@@ -227,8 +227,14 @@ def _turned(
     return turn(image), turn(mask), None if weights is None else turn(weights)
 
 
-def _changed_values(image: Tensor, recipe: Recipe, epoch: int, index: Tensor) -> Tensor:
-    """Change contrast and brightness, and add noise."""
+def _changed_values(
+    image: Tensor, spec: TileSpec, recipe: Recipe, epoch: int, index: Tensor
+) -> Tensor:
+    """Change light and colours, blur, change grey values, add noise, hide a square."""
+    white = full_scale(spec.dtype)
+    mean, std = ([value / white for value in values] for values in (spec.mean, spec.std))
+    image = jitter(image[None], mean, std, recipe, epoch, index)[0]
+    image = blur(image[None], recipe, epoch, index)[0]
     if recipe.grey:
         gain, shift = (recipe.grey * normals(recipe.seed, epoch, index, "grey", 2)[0]).tolist()
         image = image * (1 + gain) + shift
@@ -236,4 +242,4 @@ def _changed_values(image: Tensor, recipe: Recipe, epoch: int, index: Tensor) ->
         drawn = normals(recipe.seed, epoch, index, "noise", image.numel())[0].view_as(image)
         strength = recipe.noise * float(uniforms(recipe.seed, epoch, index, "noisy", 1)[0, 0])
         image = image + strength * drawn
-    return image
+    return hide_square(image[None], recipe, epoch, index)[0]

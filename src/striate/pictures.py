@@ -8,7 +8,7 @@ import io
 import warnings
 from collections.abc import Mapping, Sequence
 from math import ceil, isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,19 @@ _INK, _QUIET, _LINE, _RED = "#1c2128", "#57606a", "#d0d7de", "#c8321f"
 _LINES = {"train": "#2f6fd0", "validation": "#b4400a"}
 _COLUMNS, _MOST_ROWS, _MOST_WRONG = 8, 5, 16
 _PAGE_WIDTH, _PAGE_HEIGHT = 12, 6.8  # [inches]
+
+
+class Shown(Protocol):
+    """Images to look at: an array of them, or what makes each when it is asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def ndim(self) -> int: ...  # noqa: D102
+    @property
+    def dtype(self) -> np.dtype[Any]: ...  # noqa: D102
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Any: ...
 
 
 def confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
@@ -138,7 +151,7 @@ def _write_numbers(
 
 def result_picture(
     *,
-    images: NDArray[np.uint8],
+    images: Shown,
     targets: Sequence[int],
     predictions: Sequence[int],
     classes: Sequence[str],
@@ -225,7 +238,7 @@ def _axes_at(figure: "Figure", left: float, bottom: float, width: float, height:
 
 def _draw_images(
     axes: "Axes",
-    images: NDArray[np.uint8],
+    images: Shown,
     targets: NDArray[np.int64],
     predictions: NDArray[np.int64],
     names: list[str],

@@ -1,24 +1,18 @@
 """Images of any size to answers: brought to the form of the training images, then classified."""
 
-import csv
-import io
-import json
 import math
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from striate.errors import DataError, RunError
 from striate.figures import FLAT, Figure, centers, find_figure, fit_ground, ground_at, ground_level
+from striate.image_store.cutting import window_of_file
 from striate.images import DecodedImage, read_image, to_channels
 from striate.modes import evaluating
 from striate.preparation import InputSpec, fit, normalize, resize, resized_size
@@ -35,9 +29,6 @@ PEAK = 0.9  # of the pixels with half the darkest ink or more, the share paler t
 NO_FIGURE = "no figure found on the plain ground: do not trust the answer"
 
 BATCH_SIZE = 64  # images that the network sees at once
-
-# The table says of so many images what was done to them.
-MOST_NOTED = 10
 
 
 class Prediction(NamedTuple):
@@ -81,7 +72,7 @@ def adapt(
 
     Returns:
         image: ``(1, C, *spec.image_size)``, float32 in [0, 1]; where the network reads a window
-            of a larger image, of the image's own aspect.
+            of a larger image, of the image's own aspect, or after training on files the window.
         notes: What was done to the image since its file, in words for the user.
 
     Raises:
@@ -100,6 +91,10 @@ def adapt(
     if picture.inverted:
         way = "dark on light" if _direction(spec) == 1 else "light on dark"
         notes.append(f"inverted ({way})" if invert is None else "inverted, as asked")
+    if _is_photograph(spec) or (spec.kept_size and pixels.shape[:2] == spec.training_size):
+        notes.append(f"read at {'×'.join(map(str, spec.input_size[::-1]))} as in training")
+        window = window_of_file(pixels, image, full_scale, spec)
+        return (1 - window if picture.inverted else window), tuple(notes)
     if pixels.shape[:2] == spec.image_size:
         return _read(picture)[None], tuple(notes)
     if pixels.shape[:2] == spec.training_size:
@@ -154,14 +149,16 @@ def predict_files(
     predictions: list[Prediction] = []
     errors: list[DataError] = []
     network, spec, classes = reader
+    least = (spec.kept_side, spec.kept_side) if spec.kept_side and _is_photograph(spec) else None
     device = next(network.parameters()).device
     with evaluating(network):
         for start in range(0, len(paths), BATCH_SIZE):
             adapted = []
             for path in paths[start : start + BATCH_SIZE]:
                 try:
-                    image, notes = adapt(read_image(path), spec, invert=invert)
-                    adapted.append((path, fit(image, spec), notes))
+                    image, notes = adapt(read_image(path, at_least=least), spec, invert=invert)
+                    is_window = spec.has_window and image.shape[2:] == spec.input_size
+                    adapted.append((path, image if is_window else fit(image, spec), notes))
                 except DataError as error:
                     named = str(path) in str(error)
                     errors.append(error if named else DataError(f"{path}: {error}"))
@@ -176,66 +173,6 @@ def predict_files(
             if progress:
                 progress(min(start + BATCH_SIZE, len(paths)), len(paths))
     return predictions, errors
-
-
-def as_json(predictions: Sequence[Prediction]) -> str:
-    """Write predictions as a JSON list of objects with the fields of ``Prediction``."""
-    rows = [
-        {
-            **prediction._asdict(),
-            "top": [{"label": label, "probability": share} for label, share in prediction.top],
-        }
-        for prediction in predictions
-    ]
-    return json.dumps(rows, indent=2) + "\n"
-
-
-def as_csv(predictions: Sequence[Prediction]) -> str:
-    """Write predictions as CSV: path, label, probability, the further classes, the notes.
-
-    Example:
-        >>> one = Prediction("a.png", "7", 0.75, (("7", 0.75), ("1", 0.25)), ("inverted",))
-        >>> print(as_csv([one]), end="")
-        path,label,probability,label_2,probability_2,notes
-        a.png,7,0.75,1,0.25,inverted
-    """
-    ranks = range(2, 1 + max((len(prediction.top) for prediction in predictions), default=1))
-    further = [f"{name}_{rank}" for rank in ranks for name in ("label", "probability")]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "label", "probability", *further, "notes"])
-    for path, label, probability, top, notes in predictions:
-        more = (cell for pair in top[1:] for cell in pair)
-        writer.writerow([path, label, probability, *more, "; ".join(notes)])
-    return text.getvalue()
-
-
-def as_table(predictions: Sequence[Prediction]) -> RenderableType:
-    """Lay predictions out for the terminal: the classes of one image, or a line an image.
-
-    What was done to the images follows, for the first ten that were changed.
-    """
-    if len(predictions) == 1:
-        path, _, _, top, notes = predictions[0]
-        table = Table("class", "probability", title=Text(path), title_justify="left")
-        for label, share in top:
-            table.add_row(Text(label), f"{share:.2%}")
-        return Group(table, *(Text(f"· {note}") for note in notes))
-    table = Table()
-    table.add_column("image", overflow="fold", ratio=3)
-    table.add_column("class", overflow="fold", ratio=2)
-    table.add_column("probability", justify="right", no_wrap=True)
-    for path, label, share, _, _ in predictions:
-        table.add_row(Text(path), Text(label or "(withheld)"), f"{share:.2%}")
-    counts = Counter(prediction.label or "withheld" for prediction in predictions).most_common()
-    summary = ", ".join(f"{count:,} × {label}" for label, count in counts)
-    noted = [prediction for prediction in predictions if prediction.notes]
-    noted.sort(key=lambda prediction: NO_FIGURE not in prediction.notes)
-    lines = [Text(f"{len(predictions):,} images" + (f": {summary}" if counts else ""))]
-    lines += [Text(f"{path}: {'; '.join(notes)}") for path, *_, notes in noted[:MOST_NOTED]]
-    if len(noted) > MOST_NOTED:
-        lines.append(Text(f"and {len(noted) - MOST_NOTED:,} more were changed; --json says how"))
-    return Group(table, *lines)
 
 
 class _Picture(NamedTuple):
@@ -263,6 +200,12 @@ def _read(
             plane = F.avg_pool2d(plane[None, None], step, ceil_mode=True)[0, 0]
         channels.append(1 - plane if picture.inverted else plane)
     return torch.stack(channels)
+
+
+def _is_photograph(spec: InputSpec) -> bool:
+    """Tell whether images are read just as those of a set of files were."""
+    has_form = spec.kept_size is not None or spec.kept_side is not None
+    return has_form and spec.figure_extent is None
 
 
 def _direction(spec: InputSpec) -> int:

@@ -7,11 +7,12 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from striate.batches import Batch
 from striate.devices import choose_device, suited_threads, threads
 from striate.display import Display, Silent
 from striate.errors import TrainingError
-from striate.layers import Dropout, WithAuxiliary, tell_dropout
+from striate.file_data import Reading
+from striate.fine_tuning import tune
+from striate.gradients import Gradients
 from striate.models import with_defaults
 from striate.optimization import Optimizer
 from striate.recipes import Recipe
@@ -50,6 +51,7 @@ def find_rate(
     data_dir: Path | None = None,
     device: str = "auto",
     num_threads: int | None = None,
+    reading: Reading | None = None,
     steps: int = STEPS,
     display: Display | None = None,
 ) -> Finding:
@@ -64,6 +66,7 @@ def find_rate(
         data_dir: Where named sets are looked for first.
         device: As in ``training.train``.
         num_threads: As in ``training.train``.
+        reading: As in ``training.train``.
         steps: How many at most.
         display: Told how it goes.
 
@@ -79,7 +82,7 @@ def find_rate(
     display = display or Silent()
     chosen = choose_device(device)
     given, recipe = recipe.model_fields_set, with_defaults(recipe)
-    prepared = prepare(recipe, given, display, data_dir)
+    prepared = prepare(recipe, given, display, data_dir, reading)
     if recipe.weights is not None:
         options = network_options(prepared.recipe)
         weights = open_weights(recipe.weights, recipe.network, data_dir=data_dir, options=options)
@@ -147,34 +150,21 @@ def _losses(
     recipe: Recipe, task: Task, network: nn.Module, steps: int, device: torch.device
 ) -> list[float]:
     """Train at rising rates and give each step's loss, until it explodes."""
+    roles = tune(network, recipe)
     task.to(device)
-    form = task.form(network)
-    optimizer = Optimizer(network.parameters(), recipe)
-    dropouts = [layer for layer in network.modules() if isinstance(layer, Dropout)]
+    gradients = Gradients(network, task, recipe)
+    optimizer = Optimizer(network.parameters(), recipe, roles)
     losses: list[float] = []
     epoch = 0
     while len(losses) < steps:
         for batch in task.batches(epoch, 0):
-            tell_dropout(dropouts, recipe.seed, epoch, batch.indices)
-            loss = _loss(form, task, batch, recipe)
-            value = loss.item()
-            if not math.isfinite(value):
+            loss = gradients(epoch, batch).loss
+            if not math.isfinite(loss):
                 return losses
-            losses.append(value)
+            losses.append(loss)
             smoothed = smooth(losses)
             if len(losses) == steps or smoothed[-1] > EXPLODED * min(smoothed):
                 return losses
-            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step(rate_at(len(losses) - 1, steps))
         epoch += 1
     return losses
-
-
-def _loss(form: nn.Module, task: Task, batch: Batch, recipe: Recipe) -> torch.Tensor:
-    answer = form(batch.images)
-    if not isinstance(answer, WithAuxiliary):
-        return task.loss(answer, batch)
-    loss = task.loss(answer.logits, batch)
-    for auxiliary in answer.auxiliary:
-        loss = loss + recipe.auxiliary * task.loss(auxiliary, batch)
-    return loss

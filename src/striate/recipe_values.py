@@ -4,10 +4,31 @@ import re
 from typing import Any
 
 import yaml
+from pydantic import BaseModel, ConfigDict, Field
 
 from striate.errors import UsageError
 
 _UNITS = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
+
+
+class Lengthening(BaseModel):
+    """Where a run was made longer than was planned, and what had been planned.
+
+    Attributes:
+        epochs: Planned until then.
+        time: Time budget until then [seconds].
+        steps: Done by then.
+        seconds: Trained by then.
+        share: Of the learning rate, at which the schedule stood, warm-up left out.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    epochs: int = Field(ge=1)
+    time: float | None = None
+    steps: int = Field(ge=0)
+    seconds: float = Field(ge=0)
+    share: float = Field(ge=0, le=1)
 
 
 def seconds(value: object) -> object:
@@ -33,6 +54,16 @@ def milestones(value: object) -> object:
     return dict(pairs)
 
 
+def fold(value: object) -> object:
+    """Check "2/5", the second of five."""
+    match = re.fullmatch(r"\s*([0-9]{1,6})\s*/\s*([0-9]{1,6})\s*", str(value))
+    if value is None:
+        return None
+    if match is None or not 1 <= int(match[1]) <= int(match[2]) or int(match[2]) < 2:
+        raise ValueError("write FOLD/FOLDS, two folds or more, counted from 1, for example 2/5")
+    return f"{int(match[1])}/{int(match[2])}"
+
+
 def pair(value: object) -> object:
     """Read "-0.1,1.175" as two numbers."""
     if not isinstance(value, str):
@@ -48,6 +79,23 @@ def numbers(value: object) -> object:
     if not isinstance(value, str):
         return value
     return [number for number in value.replace(" ", "").split(",") if number]
+
+
+def names(value: object) -> object:
+    """Read "conv1,layer1" as names."""
+    if not isinstance(value, str):
+        return value
+    return [name for name in value.replace(" ", "").split(",") if name]
+
+
+def factors(value: object) -> object:
+    """Read "layer4:0.1,fc:1" as {"layer4": 0.1, "fc": 1}."""
+    if not isinstance(value, str):
+        return value
+    pairs = [pair.split(":") for pair in value.replace(" ", "").split(",") if pair]
+    if any(len(pair) != 2 for pair in pairs):
+        raise ValueError("write NAME:FACTOR,NAME:FACTOR, for example layer4:0.1,fc:1")
+    return dict(pairs)
 
 
 class _Loader(yaml.SafeLoader):

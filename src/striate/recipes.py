@@ -8,27 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from striate import recipe_values
 from striate.errors import UsageError, did_you_mean
-from striate.recipe_values import Dumper, read_yaml
-
-
-class Lengthening(BaseModel):
-    """Where a run was made longer than was planned, and what had been planned.
-
-    Attributes:
-        epochs: Planned until then.
-        time: Time budget until then [seconds].
-        steps: Done by then.
-        seconds: Trained by then.
-        share: Of the learning rate, at which the schedule stood, warm-up left out.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    epochs: int = Field(ge=1)
-    time: float | None = None
-    steps: int = Field(ge=0)
-    seconds: float = Field(ge=0)
-    share: float = Field(ge=0, le=1)
+from striate.recipe_values import Dumper, Lengthening, read_yaml
 
 
 class Recipe(BaseModel):
@@ -52,7 +32,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     network: str = Field(description="Name of the network; `striate models` lists them.")
-    data: str = Field(description="Name of the data set, or path of its folder.")
+    data: str = Field(description="Name of the data set, or path of its folder, table or shards.")
     seed: int = Field(
         0, ge=0, lt=2**63, description="Fixes initial weights, order and augmentation."
     )
@@ -89,6 +69,32 @@ class Recipe(BaseModel):
         description="Share of the training images held out for choices, where the set has no "
         "validation part; 0 chooses nothing and keeps the last weights.",
     )
+    layout: Literal["auto", "folders", "table", "huggingface", "shards", "idx", "cifar", "usps"] = (
+        Field("auto", description="How the data lie; auto looks, and says what it found.")
+    )
+    test: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="Share of the images held out for `striate evaluate`, where a set in files has "
+        "no test part; 0 holds out none.",
+    )
+    group: str | None = Field(
+        None,
+        description="Images of one patient, video or plate stay in one part: a column of the "
+        "table, or an expression as '(patient[0-9]+)' that is looked for in the images' names.",
+    )
+    fold: Annotated[str | None, BeforeValidator(recipe_values.fold)] = Field(
+        None, description="As 2/5: the second of five folds of training images is for validation."
+    )
+    skip_bad: bool = Field(
+        False, description="Leave out images that cannot be read, and name them in the run."
+    )
+    sampling: Literal["all", "balanced"] = Field(
+        "all",
+        description="What an epoch shows: all images once; or balanced: as many examples, as "
+        "many of each class, images of rare classes several times.",
+    )
     patience: int | None = Field(
         None, ge=1, description="Stop after this many epochs without a better validation error."
     )
@@ -107,7 +113,9 @@ class Recipe(BaseModel):
         "dice is V-Net's, with squares, dice-plain has none; focal has exponent 2.",
     )
     class_weights: Literal["none", "balanced"] = Field(
-        "none", description="balanced: each class of the masks weighs as much as any other."
+        "none",
+        description="balanced: each class weighs as much as any other, in masks and in labels of "
+        "whole images; of these with cross-entropy only.",
     )
     border_weight: float = Field(
         0.0, ge=0, description="U-Net's weight of borders between cells that touch; its own is 10."
@@ -121,16 +129,53 @@ class Recipe(BaseModel):
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="For cross-entropy.")
 
-    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="How the weights are updated.")
+    optimizer: Literal["sgd", "adamw", "muon"] = Field(
+        "sgd",
+        description="How the weights are updated; muon orthogonalises the momentum of hidden "
+        "weights and leaves the others to sgd.",
+    )
     learning_rate: float = Field(0.05, gt=0, description="At its highest; the schedule scales it.")
-    momentum: float = Field(0.9, ge=0, lt=1, description="Of sgd.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Of sgd and muon.")
     nesterov: bool = Field(False, description="Nesterov's form of the momentum.")
-    weight_decay: float = Field(0.0, ge=0, description="Added to the gradient; adamw: decoupled.")
+    weight_decay: float = Field(
+        0.0, ge=0, description="Added to the gradient; adamw, muon: decoupled."
+    )
     clip: float = Field(
         0.0,
         ge=0,
         description="Longest gradient of all weights together; a longer one is shortened to it; 0 "
         "is off.",
+    )
+    freeze: Annotated[tuple[str, ...], BeforeValidator(recipe_values.names)] = Field(
+        (),
+        description="Parts of the network that stay as they are, as conv1,bn1,layer1, or "
+        "all-but-head for all but the classifier.",
+    )
+    layer_decay: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Scales the learning rate once for each stage from the classifier, which has "
+        "it all, to the image.",
+    )
+    layer_rates: Annotated[dict[str, float], BeforeValidator(recipe_values.factors)] = Field(
+        {}, description="Factors of the learning rate of parts by name, as layer4:0.1,fc:1."
+    )
+    micro_batch: int | None = Field(
+        None,
+        ge=1,
+        description="Images computed at once, if fewer than in a step: the same gradient in less "
+        "memory. Batch normalisation then sees these alone.",
+    )
+    precision: Literal["float32", "bf16", "auto"] = Field(
+        "float32",
+        description="What maps are computed in; weights, sums and loss stay float32. auto: bf16 "
+        "on a GPU that has it, and on a processor where a short measurement shows that it pays.",
+    )
+    compile: Literal["off", "auto", "on"] = Field(
+        "off",
+        description="torch.compile; auto: memory format and compilation as a short measurement "
+        "shows that they pay within the run.",
     )
     schedule: Literal["constant", "step", "cosine", "one-cycle", "plateau"] = Field(
         "one-cycle", description="Course of the learning rate over the run."
@@ -229,16 +274,42 @@ class Recipe(BaseModel):
         5, ge=2, description="Points a side at which that deformation is drawn."
     )
     turns: bool = Field(False, description="Turn by right angles and mirror at random.")
+    brightness: float = Field(
+        0.0, ge=0, le=1, description="Values times a factor, up to this above and below 1."
+    )
+    contrast: float = Field(
+        0.0, ge=0, le=1, description="Distance from the image's mean grey times a factor, likewise."
+    )
+    saturation: float = Field(
+        0.0, ge=0, le=1, description="Distance of colours from grey times a factor, likewise."
+    )
+    hue: float = Field(
+        0.0, ge=0, le=0.5, description="Colours turned about the grey axis, up to this [turns]."
+    )
+    blur: float = Field(
+        0.0, ge=0, le=64, description="Gaussian blur, its deviation up to this [pixels]."
+    )
     grey: float = Field(
         0.0,
         ge=0,
-        description="With masks: random brightness and contrast, with this deviation [deviations "
-        "of the image's values].",
+        description="Random brightness and contrast, with this deviation [deviations of the "
+        "values], nothing cut.",
     )
     noise: float = Field(
+        0.0, ge=0, description="Random noise on every value, up to this deviation [as grey]."
+    )
+    cutout: int = Field(0, ge=0, description="Side of a square that is hidden at random [pixels].")
+    mixup: float = Field(
         0.0,
         ge=0,
-        description="With masks: random noise on every pixel, up to this deviation [as grey].",
+        description="Blend with another image, its label too, by a share from Beta of this; 0.2 is "
+        "usual.",
+    )
+    cutmix: float = Field(
+        0.0,
+        ge=0,
+        description="A box of another image, its label too, by a share from Beta of this; 1 is "
+        "usual. Beside mixup half the images have one, half the other.",
     )
     match_histograms: bool = Field(
         False, description="Give an image the histogram of another one at random, half of them."
@@ -260,7 +331,11 @@ class Recipe(BaseModel):
         if self.label_smoothing and self.loss != "cross-entropy":
             raise ValueError("label_smoothing works with loss cross-entropy only")
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
-            raise ValueError("nesterov needs optimizer sgd with a momentum above 0")
+            raise ValueError(
+                "nesterov needs optimizer sgd with a momentum above 0; muon is Nesterov's as it is"
+            )
+        if any(factor <= 0 for factor in self.layer_rates.values()):
+            raise ValueError("layer_rates need factors above 0; to keep a part, give --freeze")
         if self.milestones and self.schedule != "step":
             raise ValueError("milestones work with schedule step only")
         if self.schedule == "step" and not self.milestones:

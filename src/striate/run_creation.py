@@ -61,6 +61,7 @@ def create_run(
     classes: Sequence[str],
     environment: Mapping[str, Any],
     state: State,
+    split: str | None = None,
     overwrite: bool = False,
 ) -> Run:
     """Make a run folder with a first state inside, beside its place, and rename it there.
@@ -72,6 +73,7 @@ def create_run(
         classes: Class names, in the order of the logits.
         environment: As ``provenance.environment`` gives it.
         state: The first state.
+        split: Of images in files, what split.csv holds.
         overwrite: Replace a run that is there.
 
     Raises:
@@ -86,6 +88,8 @@ def create_run(
         write_file(beside / "recipe.yaml", recipe.to_yaml())
         write_file(beside / "classes.json", json.dumps(list(classes), indent=1) + "\n")
         write_file(beside / "input.json", spec.model_dump_json(indent=1) + "\n")
+        if split is not None:
+            write_file(beside / "split.csv", split.encode("utf-8", "surrogateescape"))
         written = {"format": FORMAT, **environment}
         write_file(beside / "environment.json", json.dumps(written, indent=1) + "\n")
         Run(beside).save(state)

@@ -4,6 +4,7 @@
     environment.json    versions, device, threads, command, commit, the data's fingerprint
     classes.json        class names, in the order of the logits
     input.json          what the network expects of an image (``InputSpec``)
+    split.csv           of images in files: which is in which part, and of which class
     progress.csv        one line an epoch
     model.safetensors   the best weights on validation; without validation, the last
     curves.svg          the progress, drawn
@@ -22,13 +23,12 @@ unpickled into code.
 """
 
 import csv
-import fcntl
 import io
 import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -39,7 +39,7 @@ from torch import Tensor, nn
 
 from striate import plotting
 from striate.errors import DataError, RunError, UsageError
-from striate.files import write_file
+from striate.files import locked, write_file
 from striate.model_card import model_card
 from striate.models import build, find_network
 from striate.preparation import InputSpec, prepare
@@ -53,7 +53,8 @@ EVALUATION_FILES = re.compile(
 )
 FILES = (
     *("recipe.yaml", "environment.json", "classes.json", "input.json", "progress.csv", "state"),
-    *("model.safetensors", "curves.svg", "README.md", "stopped.json", "tensorboard"),
+    *("model.safetensors", "curves.svg", "README.md", "stopped.json", "split.csv"),
+    "tensorboard",
 )
 PROGRESS_COLUMNS = {
     "epoch": "epoch",
@@ -128,6 +129,12 @@ class Run:
                 f"{self.path} is a damaged run ({str(error).splitlines()[0]}); put the file back "
                 "from a copy, or train again"
             ) from error
+
+    @property
+    def split(self) -> str | None:
+        """Which image is in which part, as split.csv; None of a run that was not on files."""
+        file = self.path / "split.csv"
+        return file.read_text("utf-8", "surrogateescape") if file.is_file() else None
 
     @property
     def spec(self) -> InputSpec:
@@ -339,16 +346,14 @@ class Run:
                 f"{self.path / 'state'} cannot be opened: {error.strerror}; a run without it can "
                 "be used but not trained on"
             ) from error
-        try:
+        with ExitStack() as stack:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                stack.enter_context(locked(descriptor))
             except BlockingIOError as error:
                 raise RunError(
                     f"another process is training {self.path}; wait for its end"
                 ) from error
             yield
-        finally:
-            os.close(descriptor)
 
     def load_state(self) -> tuple[State, list[str]]:
         """Read the newest state whose checksum holds, and messages about those that do not.

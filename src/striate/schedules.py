@@ -2,7 +2,8 @@
 
 import math
 
-from striate.recipes import Lengthening, Recipe
+from striate.recipe_values import Lengthening
+from striate.recipes import Recipe
 
 # Share of the steps after a lengthening over which the rate joins the longer course.
 JOIN = 0.3

@@ -1,17 +1,26 @@
 """From a recipe to what a training loop needs: data, input, network and task, all agreeing."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from striate.batches import Misfit, input_spec, load_training_data, misfits, sized, suited
+from striate.augmentation import misfits_of_tiles
+from striate.batches import input_spec, load_training_data, sized
+from striate.datasets import list_images
+from striate.datasets.data_fields import check_data_fields
+from striate.datasets.listing import Listing
+from striate.datasets.splits import split, write_split
 from striate.display import Display
 from striate.errors import UsageError
+from striate.file_classification import FileClassification, files_again
+from striate.file_data import Reading, default_reading, file_spec, form_for, read_files
 from striate.mask_data import load_mask_data, tile_spec
 from striate.mask_scoring import check_views
+from striate.misfits import Misfit, misfits, suited
 from striate.models import build, find_network, outline
 from striate.preparation import InputSpec
 from striate.protocols import check_protocol
@@ -26,12 +35,13 @@ from striate.weights import Weights
 
 # Fields of a recipe that mean something to one kind of task alone.
 OF_MASKS = (
-    *("width", "depth", "normalization", "tile", "intensity", "rare", "class_weights"),
-    *("border_weight", "border_sigma", "turns", "grey", "noise", "match_histograms"),
+    *("width", "depth", "normalization", "tile", "intensity", "rare"),
+    *("border_weight", "border_sigma", "match_histograms"),
 )
 OF_LABELS = (
     *("rubbish", "auxiliary", "label_smoothing", "image_size", "input_range", "crop"),
-    *("side_range", "scales", "view_average", "crop_padding", "pca_color"),
+    *("side_range", "scales", "view_average", "crop_padding", "pca_color", "mixup", "cutmix"),
+    *("micro_batch", "sampling", "layout", "test", "group", "fold", "skip_bad"),
 )
 LOSSES_OF_LABELS = ("cross-entropy", "map", "squared-error")
 
@@ -45,6 +55,8 @@ class Prepared(NamedTuple):
         task: What the loop works on.
         network: With fresh weights.
         multiply_adds: Of one example.
+        split: Which image is in which part, as split.csv; None where the set says it all.
+        facts: What the run's environment.json is to say of the data.
     """
 
     recipe: Recipe
@@ -52,6 +64,8 @@ class Prepared(NamedTuple):
     task: Task
     network: nn.Module
     multiply_adds: int
+    split: str | None = None
+    facts: Mapping[str, Any] = {}
 
 
 def prepare(
@@ -59,6 +73,7 @@ def prepare(
     given: Collection[str],
     display: Display,
     data_dir: Path | None = None,
+    reading: Reading | None = None,
 ) -> Prepared:
     """Read the data that a recipe names and build its network for them.
 
@@ -67,6 +82,7 @@ def prepare(
         given: Names of the fields that the user chose.
         display: Told what was switched off, and why.
         data_dir: Where named sets are looked for first.
+        reading: How images in files are read; ``file_data.default_reading`` by default.
 
     Returns:
         Recipe, input, task and network, agreeing.
@@ -78,6 +94,12 @@ def prepare(
     labels_images = find_network(recipe.network).task == "classification"
     _check_fields(recipe, given, labels_images=labels_images)
     if labels_images:
+        listing = list_images(recipe.data, layout=recipe.layout)
+        parts = () if listing is None else tuple(listing.parts)
+        check_data_fields(recipe, given, is_files=listing is not None, parts=parts)
+        if listing is not None:
+            chosen = reading or default_reading()
+            return _file_classification(recipe, given, display, listing, chosen)
         return _classification(recipe, given, display, data_dir)
     return _segmentation(recipe, display, data_dir)
 
@@ -103,17 +125,29 @@ def _check_fields(recipe: Recipe, given: Collection[str], *, labels_images: bool
             f"{', '.join(known)}"
         )
     if labels_images:
-        return
-    check_views(recipe.protocol)
+        _check_mixing(recipe)
+    else:
+        check_views(recipe.protocol)
+    without_weights = LOSSES_OF_LABELS[1:] if labels_images else ("dice", "dice-plain")
     for idle_name, without, is_idle in (
-        ("class_weights", f"with loss {recipe.loss}", recipe.loss in ("dice", "dice-plain")),
+        ("class_weights", f"with loss {recipe.loss}", recipe.loss in without_weights),
         ("border_sigma", "without --border-weight", not recipe.border_weight),
-        ("elastic_points", "without --elastic", not recipe.elastic),
+        ("elastic_points", "without --elastic", not recipe.elastic and not labels_images),
         ("flip", "beside --turns, which mirror too", recipe.turns),
     ):
         if is_idle and idle_name in given and getattr(recipe, idle_name) != _default(idle_name):
             option = f"--{idle_name.replace('_', '-')}"
             raise UsageError(f"{option} has no effect {without}; leave it out")
+
+
+def _check_mixing(recipe: Recipe) -> None:
+    """Refuse two labels for an image where the loss has a meaning for one alone."""
+    for name in ("mixup", "cutmix"):
+        if getattr(recipe, name) and recipe.loss == "map":
+            raise UsageError(
+                f"{name} gives an image two labels, but loss map compares it with the code of one; "
+                "give --loss cross-entropy"
+            )
 
 
 def _default(name: str) -> Any:
@@ -125,6 +159,11 @@ def _classification(
 ) -> Prepared:
     data = load_training_data(recipe, data_dir)
     recipe = sized(recipe, given, len(data.training.targets))
+    if recipe.micro_batch is not None and recipe.micro_batch >= recipe.batch_size:
+        raise UsageError(
+            f"micro_batch {recipe.micro_batch} does nothing with a batch of {recipe.batch_size}; "
+            "leave it out, or give fewer"
+        )
     input_shape = find_network(recipe.network).input_shape
     channels = data.training.images.shape[1]
     recipe, notes = suited(recipe, given, channels, input_shape)
@@ -137,6 +176,48 @@ def _classification(
     task = Classification(recipe, spec, data)
     work = trace(network, (spec.channels, *spec.input_size)).multiply_adds
     return Prepared(recipe, spec, task, network, work)
+
+
+def _file_classification(
+    recipe: Recipe,
+    given: Collection[str],
+    display: Display,
+    listing: Listing,
+    reading: Reading,
+) -> Prepared:
+    input_shape = find_network(recipe.network).input_shape
+    for line in (listing.layout, *listing.notes):
+        display.note(line)
+    resized, _ = suited(recipe, given, 3, input_shape)
+    form = form_for(resized, input_shape[1:])
+    data = read_files(listing, form, reading, display, skip_bad=recipe.skip_bad)
+    data = replace(data, listing=_split(data.listing, recipe, display))
+    recipe = sized(recipe, given, len(data.listing.parts["train"]))
+    recipe, notes = suited(recipe, given, data.channels, input_shape)
+    for note in notes:
+        display.note(note)
+    spec = file_spec(data, input_shape, recipe)
+    network = _fresh(recipe, spec.channels, len(data.listing.classes))
+    has_validation = len(data.listing.parts.get("validation", ())) > 0
+    _check_fit(recipe, spec, network, misfits(recipe, spec, has_validation=has_validation))
+    task = FileClassification(recipe, spec, data, reading.workers)
+    work = trace(network, (spec.channels, *spec.input_size)).multiply_adds
+    facts = {"left_out": list(data.left_out)} if data.left_out else {}
+    return Prepared(recipe, spec, task, network, work, write_split(data.listing), facts)
+
+
+def _split(listing: Listing, recipe: Recipe, display: Display) -> Listing:
+    divided = split(
+        listing,
+        validation=recipe.validation,
+        test=recipe.test,
+        seed=recipe.seed,
+        group=recipe.group,
+        fold=recipe.fold,
+    )
+    for note in divided.notes[len(listing.notes) :]:
+        display.note(note)
+    return divided
 
 
 def _check_fit(recipe: Recipe, spec: InputSpec, network: nn.Module, problems: list[Misfit]) -> None:
@@ -163,6 +244,8 @@ def _segmentation(recipe: Recipe, display: Display, data_dir: Path | None) -> Pr
         display.note(note)
     _check_choices(recipe, len(data.validation))
     spec = tile_spec(data, tile, recipe)
+    for reason, remedy in misfits_of_tiles(recipe, spec):
+        raise UsageError(f"{reason}; give {remedy}")
     network = _fresh(recipe, spec.channels, len(data.classes))
     output, work = _answered(recipe, spec, len(data.classes))
     return Prepared(recipe, spec, Segmentation(recipe, spec, data, output), network, work)
@@ -192,14 +275,27 @@ def _answered(recipe: Recipe, spec: TileSpec, num_classes: int) -> tuple[tuple[i
     return traced.output_shape[1:], traced.multiply_adds
 
 
-def again(run: Run, data_dir: Path | None, recipe: Recipe) -> Task:
+def again(
+    run: Run,
+    recipe: Recipe,
+    *,
+    data_dir: Path | None = None,
+    reading: Reading | None = None,
+    display: Display,
+) -> Task:
     """Make the task of a run once more.
 
     Args:
         run: The run.
-        data_dir: Where named sets are looked for first.
         recipe: The run's, with the place where its data are now.
+        data_dir: Where named sets are looked for first.
+        reading: How images in files are read; ``file_data.default_reading`` by default.
+        display: Told how far reading is.
     """
+    if run.split is not None:
+        chosen = reading or default_reading()
+        files = files_again(run, recipe, chosen, display)
+        return FileClassification(run.recipe, run.spec, files, chosen.workers)
     if run.task == "classification":
         return Classification(run.recipe, run.spec, load_training_data(recipe, data_dir))
     spec = run.tile_spec
@@ -221,7 +317,8 @@ def load_weights(prepared: Prepared, weights: Weights, display: Display) -> tupl
     """
     report = weights.load_into(prepared.network)
     display.note(report)
-    if not isinstance(prepared.spec, InputSpec) or not isinstance(prepared.task, Classification):
+    known = (Classification, FileClassification)
+    if not isinstance(prepared.spec, InputSpec) or not isinstance(prepared.task, known):
         display.note("input standardised as the training set says, not as these weights saw it")
         return prepared, report
     spec = _as_weights_expect(prepared.spec, weights, prepared.recipe, display)

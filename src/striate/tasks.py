@@ -6,9 +6,10 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from striate.batches import Batch, TrainingData, steps_per_epoch, training_batches
+from striate.batches import Batch, TrainingData, training_batches
 from striate.datasets.sets import Part
-from striate.losses import CrossEntropy, Loss, MaximumAPosteriori, SquaredError
+from striate.losses import CrossEntropy, Loss, MaximumAPosteriori, SquaredError, balanced
+from striate.ordering import steps_per_epoch
 from striate.preparation import InputSpec
 from striate.recipes import Recipe
 from striate.scoring import logits_of
@@ -64,7 +65,7 @@ class Task(Protocol):
         """Give an epoch's batches from a step on, each a function of seed, epoch and place."""
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Give what is minimised, a mean over the batch."""
+        """Give what is minimised: of a whole batch a mean, of a part of it, its share of that."""
 
     def mistakes(self, logits: Tensor, batch: Batch) -> tuple[int, int]:
         """Count what is wrong, and how many there were to be right."""
@@ -73,8 +74,41 @@ class Task(Protocol):
         """Measure a network on the validation part, if there is one."""
 
 
-class Classification:
-    """One label for each image.
+class Labelling:
+    """One label for each image, wherever the images lie: the loss, and what is wrong.
+
+    Args:
+        recipe: Complete.
+        targets: ``(N,)``, class indices of the images that train.
+        classes: Names of the classes.
+    """
+
+    def __init__(self, recipe: Recipe, targets: Tensor, classes: tuple[str, ...]) -> None:
+        self.recipe, self.classes = recipe, classes
+        self._loss = loss_for(recipe, targets, len(classes))
+
+    def form(self, network: nn.Module) -> nn.Module:
+        """Give the network itself."""
+        return network
+
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Average over the images; of mixed ones both targets count, each by its share."""
+        if batch.mixed is None:
+            return self._loss(logits, batch.targets) * batch.share
+        targets, shares = batch.mixed
+        own = self._loss.each(logits, batch.targets)
+        return torch.lerp(self._loss.each(logits, targets), own, shares).mean() * batch.share
+
+    def mistakes(self, logits: Tensor, batch: Batch) -> tuple[int, int]:
+        """Count the images that are wrong; right is the target with the larger share."""
+        targets = batch.targets
+        if batch.mixed is not None:
+            targets = torch.where(batch.mixed.shares < 0.5, batch.mixed.targets, targets)
+        return int((logits.argmax(dim=1) != targets).sum()), len(targets)
+
+
+class Classification(Labelling):
+    """One label for each image, of images in memory.
 
     Args:
         recipe: Complete.
@@ -83,37 +117,25 @@ class Classification:
     """
 
     def __init__(self, recipe: Recipe, spec: InputSpec, data: TrainingData) -> None:
-        self.recipe, self.spec = recipe, spec
+        super().__init__(recipe, data.training.targets, data.classes)
+        self.spec = spec
         self.training, self.validation = data.training, data.validation
-        self.value_range, self.classes = data.value_range, data.classes
+        self.value_range = data.value_range
         self.source, self.fingerprint = data.source, data.fingerprint
         self.num_examples = self.num_training = data.num_training
         self.num_validation = data.num_validation
         self.steps_per_epoch = steps_per_epoch(self.num_examples, recipe.batch_size)
-        self._loss = _loss(recipe)
 
     def to(self, device: torch.device) -> None:
         """Move the images and labels."""
         self.training = _to(self.training, device)
         self.validation = None if self.validation is None else _to(self.validation, device)
 
-    def form(self, network: nn.Module) -> nn.Module:
-        """Give the network itself."""
-        return network
-
     def batches(self, epoch: int, first_step: int) -> Iterator[Batch]:
         """Give every image once, in an order of its own."""
         return training_batches(
             self.training, self.value_range, self.spec, self.recipe, epoch, first_step=first_step
         )
-
-    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Average over the images."""
-        return self._loss(logits, batch.targets)
-
-    def mistakes(self, logits: Tensor, batch: Batch) -> tuple[int, int]:
-        """Count the images that are wrong."""
-        return int((logits.argmax(dim=1) != batch.targets).sum()), len(batch.targets)
 
     def validate(self, network: nn.Module) -> Measures:
         """Show the network every validation image."""
@@ -131,12 +153,23 @@ class Classification:
         return Measures(self._loss(logits, part.targets).item(), wrong / len(part.targets))
 
 
-def _loss(recipe: Recipe) -> Loss:
+def loss_for(recipe: Recipe, targets: Tensor, num_classes: int) -> Loss:
+    """Give the loss of a recipe for labels of whole images.
+
+    Args:
+        recipe: ``loss`` and what belongs to it.
+        targets: ``(N,)`` class indices of the images that train, for the weights of classes.
+        num_classes: Number of classes.
+    """
     if recipe.loss == "map":
         return MaximumAPosteriori(recipe.rubbish)
     if recipe.loss == "squared-error":
         return SquaredError()
-    return CrossEntropy(recipe.label_smoothing)
+    weights = None
+    if recipe.class_weights == "balanced":
+        shares = torch.bincount(targets, minlength=num_classes) / len(targets)
+        weights = balanced(shares.tolist())
+    return CrossEntropy(recipe.label_smoothing, weights)
 
 
 def _to(part: Part, device: torch.device) -> Part:

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from striate.datasets import expand, is_path
+from striate.datasets import absolute, is_path
 from striate.devices import choose_device, suited_threads, threads
 from striate.display import Display, Silent
 from striate.errors import DataError
 from striate.event_files import FOLDER, Recording, require_event_files
+from striate.file_data import Reading
 from striate.lengthening import lengthen
 from striate.models import with_defaults
 from striate.provenance import environment
@@ -25,6 +26,7 @@ def train(
     data_dir: Path | None = None,
     device: str = "auto",
     num_threads: int | None = None,
+    reading: Reading | None = None,
     overwrite: bool = False,
     tensorboard: bool = False,
     display: Display | None = None,
@@ -39,6 +41,7 @@ def train(
         device: ``"cpu"``, ``"cuda"``, or ``"auto"`` for the GPU where there is one.
         num_threads: Threads to compute with, which are part of the state; by default as many
             of PyTorch's as a step is worth.
+        reading: How images in files are read: where they are kept, and by how many processes.
         overwrite: Replace a run that is there.
         tensorboard: Also write event files into the run's ``tensorboard/``.
         display: Where progress is shown; nowhere by default.
@@ -71,7 +74,7 @@ def train(
     check_free(place, overwrite=overwrite)
     chosen = choose_device(device)
     if is_path(recipe.data):  # to be found again from wherever the run is resumed
-        recipe = recipe.replace(data=str(expand(recipe.data).absolute()))
+        recipe = recipe.replace(data=absolute(recipe.data))
     given, recipe = recipe.model_fields_set, with_defaults(recipe)
     weights = None
     if recipe.weights is not None:
@@ -80,16 +83,17 @@ def train(
         recipe = recipe.replace(weights=weights.given)
         if "input_range" not in given and weights.mean is not None:
             recipe = recipe.replace(input_range=None)
-    prepared = prepare(recipe, given, display, data_dir)
+    prepared = prepare(recipe, given, display, data_dir, reading)
     work = prepared.multiply_adds * prepared.recipe.batch_size
     num_threads = num_threads or suited_threads(work)
     made = {**environment(prepared.recipe, prepared.task, chosen), "threads": num_threads}
+    made |= prepared.facts
     if weights is not None:
         prepared, report = load_weights(prepared, weights, display)
         facts = {"given": weights.given, "file": str(weights.path), "sha256": weights.sha256}
         made["weights"] = {**facts, "report": report}
         del weights  # the network has them; they can be half a gigabyte
-    recipe, spec, task, network, _ = prepared
+    recipe, spec, task, network, _, parts, _ = prepared
     loop = TrainingLoop(
         recipe, task, network, device=chosen, display=display, save_seconds=save_seconds
     )
@@ -101,6 +105,7 @@ def train(
             classes=task.classes,
             environment=made,
             state=loop.state(),
+            split=parts,
             overwrite=overwrite,
         )
         with run.locked():
@@ -117,6 +122,7 @@ def resume(
     epochs: int | None = None,
     time: float | None = None,
     tensorboard: bool = False,
+    reading: Reading | None = None,
     display: Display | None = None,
     save_seconds: float = SECONDS_BETWEEN_SAVES,
 ) -> Run:
@@ -135,6 +141,7 @@ def resume(
         epochs: All epochs, from the run's beginning, if other than planned.
         time: The time budget of the whole run, if other than planned [seconds].
         tensorboard: As in ``train``; of a run that has event files, they always go on.
+        reading: As in ``train``.
         display: As in ``train``.
         save_seconds: As in ``train``.
 
@@ -159,7 +166,7 @@ def resume(
             display.note(f"recipe.yaml follows the state: {run.recipe.epochs} epochs")
         moved = data_dir is not None and is_path(run.recipe.data)
         recipe = run.recipe.replace(data=str(data_dir)) if moved else run.recipe
-        task = again(run, data_dir, recipe)
+        task = again(run, recipe, data_dir=data_dir, reading=reading, display=display)
         if task.fingerprint != run.environment["data_fingerprint"]:
             raise DataError(
                 f"the data in {task.source} are not those this run began with (fingerprint "

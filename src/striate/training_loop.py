@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from striate.batches import Batch
 from striate.display import Display, Silent
 from striate.errors import Interrupted, RunError, TrainingError
+from striate.execution_choice import choose_execution, needs_choice
+from striate.fine_tuning import tune
+from striate.gradients import Execution, Gradients, micro_batch_words
 from striate.interruption import stop_signals
-from striate.layers import Dropout, WithAuxiliary, tell_dropout
 from striate.optimization import Optimizer, update_average
 from striate.recipes import Recipe
 from striate.run_states import State
@@ -63,14 +65,13 @@ class TrainingLoop:
         self.display = display or Silent()
         self.device = device = device or torch.device("cpu")
         self.save_seconds = save_seconds
-        self.memory_format = memory_format(network, recipe)
         self.network = network.to(device).train()
-        self.network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
-        self.average = copy.deepcopy(self.network) if recipe.ema else None
-        self.dropouts = [layer for layer in self.network.modules() if isinstance(layer, Dropout)]
-        self.optimizer = Optimizer(self.network.parameters(), recipe)
+        roles = tune(self.network, recipe)
         task.to(device)
-        self.form = task.form(self.network)
+        self.gradients = Gradients(self.network, task, recipe, note=self.display.note)
+        self.is_chosen = not needs_choice(recipe)
+        self.average = copy.deepcopy(self.network) if recipe.ema else None
+        self.optimizer = Optimizer(self.network.parameters(), recipe, roles)
         self.steps_per_epoch = task.steps_per_epoch
         self.at = _Progress()
         self.started = time.monotonic()
@@ -88,6 +89,8 @@ class TrainingLoop:
             "best": self.best,
             "threads": torch.get_num_threads(),
             "plan": plan_of(self.recipe),
+            "micro_batch": self.gradients.micro_batch,
+            "execution": self.gradients.execution._asdict() if self.is_chosen else None,
         }
 
     def load(self, state: State) -> None:
@@ -99,6 +102,10 @@ class TrainingLoop:
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.optimizer.load_state(state["optimizer"])
+        self.gradients.micro_batch = state.get("micro_batch")
+        if state.get("execution") is not None:
+            self.gradients.execute(Execution(**state["execution"]))
+            self.is_chosen = True
         self.best = state["best"]
 
     def go(self, run: Run) -> None:
@@ -107,6 +114,7 @@ class TrainingLoop:
         examples = self.task.num_examples
         if not at.finished:
             self.display.note(self._plan())
+            self._choose_execution(run)
         self.display.begin(recipe.epochs, examples, at.epoch * examples + at.seen)
         self.started = time.monotonic() - at.elapsed
         last_save = time.monotonic()
@@ -131,6 +139,17 @@ class TrainingLoop:
             why = "time" if recipe.time is not None and at.elapsed >= recipe.time else "patience"
             self.display.note(f"stopped by {why} after {at.epoch} of {recipe.epochs} epochs")
 
+    def _choose_execution(self, run: Run) -> None:
+        """Measure how to compute, once for a run: what is resumed goes on in the same way."""
+        if self.is_chosen:
+            return
+        batch = next(iter(self.task.batches(self.at.epoch, self.at.step)))
+        steps = (self.recipe.epochs - self.at.epoch) * self.steps_per_epoch - self.at.step
+        chosen = choose_execution(self.gradients, batch, steps, self.display.note)
+        self.gradients.execute(chosen)
+        self.is_chosen = True
+        self._save(run)
+
     def _plan(self) -> str:
         """Say in a line what is about to be done."""
         threads = torch.get_num_threads()
@@ -138,8 +157,19 @@ class TrainingLoop:
             f"{self.recipe.network} on {self.recipe.data}: "
             f"{_counted(self.task.num_training, 'image')}, "
             f"{_counted(self.steps_per_epoch, 'step')} an epoch, {self.device}, "
-            f"{_counted(threads, 'thread')}"
+            f"{_counted(threads, 'thread')}{self._moving()}{self._at_once()}"
         )
+
+    def _moving(self) -> str:
+        sizes = [parameter.numel() for parameter in self.network.parameters()]
+        moving = sum(parameter.numel() for parameter in self.optimizer.parameters)
+        if moving == sum(sizes):
+            return ""
+        return f", {moving:,} of {sum(sizes):,} parameters train"
+
+    def _at_once(self) -> str:
+        micro_batch = self.gradients.micro_batch
+        return f", {micro_batch_words(self.network, micro_batch)}" if micro_batch else ""
 
     def epoch(self, run: Run, stopped: threading.Event) -> None:
         """Train to the end of the epoch, from the step where it stands."""
@@ -164,29 +194,18 @@ class TrainingLoop:
         self.at.elapsed = math.ceil(1000 * (time.monotonic() - self.started)) / 1000
 
     def _step(self, run: Run, batch: Batch) -> float:
-        at = self.at
-        images = batch.images.contiguous(memory_format=self.memory_format)
-        tell_dropout(self.dropouts, self.recipe.seed, at.epoch, batch.indices)
-        answer = self.form(images)
-        logits = answer.logits if isinstance(answer, WithAuxiliary) else answer
-        loss = self.task.loss(logits, batch)
-        if isinstance(answer, WithAuxiliary):
-            for auxiliary in answer.auxiliary:
-                loss = loss + self.recipe.auxiliary * self.task.loss(auxiliary, batch)
-        value = loss.item()
-        rate = self._rate(at.step)
-        if not math.isfinite(value):
-            self._refuse(run, f"the loss is {value}", rate, batch.indices)
-        loss.backward()  # type: ignore[no-untyped-call]
+        at, rate = self.at, self._rate(self.at.step)
+        loss, wrong, judged = self.gradients(at.epoch, batch)
+        if not math.isfinite(loss):
+            self._refuse(run, f"the loss is {loss}", rate, batch.indices)
         self.optimizer.step(rate)
         if self.average is not None:
             update_average(self.average, self.network, self.recipe.ema, self.optimizer.steps)
-        at.loss_sum += value * len(batch.targets)
-        wrong, judged = self.task.mistakes(logits, batch)
+        at.loss_sum += loss * len(batch.targets)
         at.mistakes += wrong
         at.judged += judged
         at.seen += len(batch.targets)
-        return value
+        return loss
 
     def _rate(self, step_of_epoch: int) -> float:
         at = self.at
@@ -281,14 +300,6 @@ class TrainingLoop:
             f"{what} in epoch {at.epoch + 1}, step {at.step + 1}, at learning rate {rate:.3g}; "
             f"the best weights before it are kept, see {file}; try a lower --learning-rate"
         )
-
-
-def memory_format(network: nn.Module, recipe: Recipe) -> torch.memory_format:
-    """Choose how maps lie in memory: channels last where the recipe says so, in 2-D or in 3-D."""
-    if not recipe.channels_last:
-        return torch.contiguous_format
-    volumes = any(isinstance(layer, nn.Conv3d) for layer in network.modules())
-    return torch.channels_last_3d if volumes else torch.channels_last
 
 
 def _counted(count: int, what: str) -> str:

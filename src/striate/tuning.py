@@ -115,7 +115,7 @@ def tune(
         space: As ``default_space`` gives it, or ``read_space``.
         display: Told of each trial's epochs.
         told: Called with each trial that ended.
-        options: ``data_dir``, ``device`` and ``num_threads`` of ``training.train``.
+        options: ``data_dir``, ``device``, ``num_threads`` and ``reading`` of ``training.train``.
 
     Returns:
         All trials of the search.
@@ -133,8 +133,8 @@ def tune(
         raise UsageError('tune needs Optuna, which is not here; pip install "striate[tune]"')
     display = display or Silent()
     complete = with_defaults(recipe)
-    data_dir = options.get("data_dir")
-    if not prepare(complete, recipe.model_fields_set, Silent(), data_dir).task.num_validation:
+    places = options.get("data_dir"), options.get("reading")
+    if not prepare(complete, recipe.model_fields_set, Silent(), *places).task.num_validation:
         raise UsageError(
             f"{recipe.data} has no validation part and --validation is 0; give --validation 0.1, "
             "because a search must not see the test part"

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from striate.calibration import calibration
+from striate.display import Silent
 from striate.errors import UsageError
 from striate.metrics import wilson_interval
 from striate.protocols import averaged_scores
@@ -59,7 +60,9 @@ def validation_answers(
 
     Images in files are not asked again: None.
     """
-    task = again(run, data_dir, run.recipe)
+    if run.split is not None:
+        return None
+    task = again(run, run.recipe, data_dir=data_dir, display=Silent())
     if not isinstance(task, Classification) or task.validation is None:
         return None
     recipe = run.recipe.replace(protocol=protocol or run.recipe.protocol)

@@ -1,5 +1,6 @@
 """The command line: parses, calls one function, prints. Data to stdout, talk to stderr."""
 
+import importlib
 import io
 import sys
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import striate
-from striate.cli import compare, draw, lists, results, study
+from striate.cli import compare, data, draw, lists, results, study
 from striate.errors import Interrupted, StriateError
 from striate.interruption import quit_at_ctrl_c
 
@@ -109,6 +110,7 @@ def _app(arguments: Sequence[str]) -> typer.Typer:
     app.command()(results.predict)
     app.command()(compare.compare)
     app.command()(study.study)
+    app.add_typer(data.data, name="data")
     return app
 
 
@@ -116,9 +118,8 @@ def _recipe_command(name: str, arguments: Sequence[str]) -> Any:
     """Give a command its options only where it is called: making them takes a tenth of a second."""
     if name not in arguments:
         return lambda: None
-    from striate.cli import train, tune
-
-    return getattr(tune if name == "tune" else train, name.replace("-", "_"))
+    module = importlib.import_module(f"striate.cli.{name.replace('-', '_')}")
+    return getattr(module, name.replace("-", "_"))
 
 
 def _version(wanted: bool) -> None:

@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from striate.file_data import Reading
 
 Json = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON for a program to read.")]
 DataDir = Annotated[
@@ -29,10 +32,42 @@ Threads = Annotated[
     ),
 ]
 
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=0,
+        metavar="N",
+        help="Images in files: processes that decode and prepare them; as many as processors by "
+        "default, 0 for none. The result is the same.",
+    ),
+]
+Cache = Annotated[
+    str | None,
+    typer.Option(
+        "--cache",
+        metavar="DIR",
+        help="Images in files: where they are kept, decoded and reduced, for later epochs and "
+        "runs; off decodes them every time. STRIATE_CACHE or the user's cache folder by default.",
+    ),
+]
+
 NUMERIC = (
     *("classes", "examples", "correct", "precision", "recall", "F1"),
     *("Dice", "IoU", "HD95", "surface Dice", "value", "threshold"),
 )
+
+
+def chosen_reading(workers: int | None, cache: str | None) -> "Reading":
+    """Say how images in files are to be read, from what was typed."""
+    from striate.file_data import default_reading
+
+    reading = default_reading()
+    if workers is not None:
+        reading = reading._replace(workers=workers)
+    if cache is not None:
+        reading = reading._replace(cache=None if cache == "off" else Path(cache).expanduser())
+    return reading
 
 
 def print_rich(renderable: Any) -> None:

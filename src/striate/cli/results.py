@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 import striate
-from striate.cli.options import DataDir, Device, Json, Threads, print_rich, print_table
+from striate.cli.options import (
+    Cache,
+    DataDir,
+    Device,
+    Json,
+    Threads,
+    Workers,
+    chosen_reading,
+    print_rich,
+    print_table,
+)
 from striate.errors import DataError, RunError, StriateError, UsageError
 
 if TYPE_CHECKING:
@@ -56,11 +66,13 @@ def evaluate(
     data_dir: DataDir = None,
     device: Device = "auto",
     threads: Threads = None,
+    workers: Workers = None,
+    cache: Cache = None,
     as_json: Json = False,
 ) -> None:
     """Measure a run on the test part of its data; reports go into the (first) run's folder."""
     from striate.devices import threads as computing_with
-    from striate.display import image_bar
+    from striate.display import choose_display, image_bar
 
     with image_bar() as progress, computing_with(threads):
         evaluation = striate.evaluate(
@@ -70,6 +82,8 @@ def evaluate(
             error_rate=error_rate,
             data_dir=data_dir,
             device=device,
+            reading=chosen_reading(workers, cache),
+            display=choose_display(),
             progress=progress,
         )
     if as_json:
@@ -272,8 +286,9 @@ def predict(
     from striate.display import image_bar
     from striate.files import write_file
     from striate.images import image_files
-    from striate.prediction import Reader, as_csv, as_table, predict_files
-    from striate.prediction import as_json as to_json
+    from striate.prediction import Reader, predict_files
+    from striate.prediction_tables import as_csv, as_table
+    from striate.prediction_tables import as_json as to_json
     from striate.withholding import least_probability, withheld
 
     least = None if error_rate is None else least_probability(opened, error_rate)

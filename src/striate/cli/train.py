@@ -10,37 +10,37 @@ from typing import Annotated, Any, get_args
 import typer
 
 import striate
-from striate.cli.options import DataDir, Device, Json, Threads
+from striate.cli.options import Cache, DataDir, Device, Json, Threads, Workers, chosen_reading
+from striate.datasets import PIPE
 from striate.errors import UsageError
 from striate.models import RECIPES, find_network, find_recipe, outline, with_defaults
 from striate.recipes import Recipe, recipe_fields
 
 # Where each field of the recipe stands in the help of `striate train`.
 PANELS = {
-    "The run": ("seed", "weights", "epochs", "time", "batch_size", "validation", "patience"),
+    "The run": ("seed", "weights", "epochs", "time", "batch_size", "patience"),
+    "Data": ("layout", "validation", "test", "group", "fold", "skip_bad", "sampling"),
     "Network": ("width", "depth", "normalization"),
-    "Loss": ("loss", "rubbish", "auxiliary", "label_smoothing"),
+    "Loss": ("loss", "class_weights", "rubbish", "auxiliary", "label_smoothing"),
     "Masks": (
-        *("tile", "intensity", "rare", "class_weights", "border_weight", "border_sigma"),
-        *("turns", "grey", "noise", "match_histograms"),
+        *("tile", "intensity", "rare", "border_weight", "border_sigma"),
+        "match_histograms",
     ),
     "Optimisation": (
         *("optimizer", "learning_rate", "momentum", "nesterov", "weight_decay", "clip"),
         *("schedule", "warmup", "milestones", "plateau_epochs", "plateau_factor", "ema"),
     ),
+    "Fine-tuning": ("freeze", "layer_decay", "layer_rates"),
+    "Computing": ("micro_batch", "precision", "compile"),
     "Input": ("image_size", "input_range", "channels_last", "crop", "side_range"),
     "Evaluation": ("protocol", "scales", "view_average"),
     "Augmentation": (
-        *("flip", "crop_padding", "pca_color"),
+        *("flip", "turns", "crop_padding"),
         *("shift", "rotation", "scale", "squeeze", "shear", "elastic", "elastic_points"),
+        *("pca_color", "brightness", "contrast", "saturation", "hue"),
+        *("blur", "grey", "noise", "cutout", "mixup", "cutmix"),
     ),
 }
-
-# What the finder chooses itself or does not come to.
-FIXED_IN_FINDING = (
-    *("learning_rate", "schedule", "warmup", "milestones", "plateau_epochs", "plateau_factor"),
-    *("epochs", "time", "patience", "ema", "protocol", "scales", "view_average"),
-)
 
 # What a search limits as a whole.
 FIXED_IN_TUNING = ("time",)
@@ -76,7 +76,7 @@ LENGTHENING = ("epochs", "time")
 # What has an effect with some values of another choice alone.
 WORKS_WITH = {
     "rubbish": ("loss", ("map",)),
-    "momentum": ("optimizer", ("sgd",)),
+    "momentum": ("optimizer", ("sgd", "muon")),
     "plateau_epochs": ("schedule", ("plateau",)),
     "plateau_factor": ("schedule", ("plateau",)),
     "scales": ("protocol", ("multi-scale", "150-crop")),
@@ -95,6 +95,8 @@ def train(
     data_dir: Path | None,
     device: str,
     threads: int | None,
+    workers: int | None,
+    cache: str | None,
     as_json: bool,
     **fields: Any,
 ) -> None:
@@ -112,6 +114,7 @@ def train(
     from striate.display import choose_display
 
     display = choose_display()
+    reading = chosen_reading(workers, cache)
     if resume is not None:
         folder = resume
         run = striate.resume(
@@ -121,6 +124,7 @@ def train(
             num_threads=threads,
             **_lengthening(given),
             tensorboard=tensorboard,
+            reading=reading,
             display=display,
         )
     else:
@@ -133,6 +137,7 @@ def train(
                 data_dir=data_dir,
                 device=device,
                 num_threads=threads,
+                reading=reading,
                 overwrite=overwrite,
                 tensorboard=tensorboard,
                 display=display,
@@ -143,44 +148,6 @@ def train(
                     folder.rmdir()
                     folder.parent.rmdir()
     _report_training(run, folder, as_json)
-
-
-def find_rate(
-    network: str | None,
-    data: str | None,
-    recipe: str | None,
-    out: Path | None,
-    data_dir: Path | None,
-    device: str,
-    threads: int | None,
-    as_json: bool,
-    **fields: Any,
-) -> None:
-    """Carry out `striate find-rate`; its help stands in ``striate.cli``."""
-    if out is not None and (out.suffix != ".svg" or not out.parent.is_dir()):
-        raise UsageError(f"{out} is not to be written; give a name that ends in .svg, in a folder")
-    from striate.display import choose_display
-    from striate.files import write_file
-    from striate.rate_drawing import rate_curve
-    from striate.rate_finding import find_rate as find
-
-    given = {name: value for name, value in fields.items() if value is not None}
-    chosen = chosen_recipe(network, data, recipe, given)
-    found = find(
-        chosen, data_dir=data_dir, device=device, num_threads=threads, display=choose_display()
-    )
-    marks = {"steepest": found.steepest, "a tenth of the lowest": found.tenth}
-    if out is not None:
-        title = f"{chosen.network} on {chosen.data}: loss at a growing learning rate"
-        write_file(out, rate_curve(*found[:3], marks, title=title))
-        print(out, file=sys.stderr)
-    if as_json:
-        print(json.dumps(found._asdict()))
-        return
-    print(f"{len(found.rates)} steps from {found.rates[0]:.0e} to {found.rates[-1]:.2g}")
-    print(f"loss falls fastest at {found.steepest:.2g}")
-    print(f"a tenth of the rate of the lowest loss: {found.tenth:.2g}")
-    print(f"next: --learning-rate {min(found.steepest, found.tenth):.1g} or above", file=sys.stderr)
 
 
 def _lengthening(given: dict[str, Any]) -> dict[str, Any]:
@@ -242,7 +209,8 @@ def _flag(name: str) -> str:
 
 def _reserve_folder(recipe: Recipe) -> Path:
     """Make runs/NETWORK-DATA, with a number where that is taken, so that nobody else takes it."""
-    stem = Path("runs") / f"{recipe.network}-{Path(recipe.data).resolve().name}"
+    data = "pipe" if recipe.data.startswith(PIPE) else Path(recipe.data).resolve().name
+    stem = Path("runs") / f"{recipe.network}-{data}"
     number, folder = 1, stem
     while True:
         try:
@@ -346,6 +314,8 @@ def signature(*without: str, out: str, search: bool = False) -> inspect.Signatur
         ("data_dir", DataDir, None),
         ("device", Device, "auto"),
         ("threads", Threads, None),
+        ("workers", Workers, None),
+        ("cache", Cache, None),
         ("as_json", Json, False),
     ]
     if search:
@@ -379,8 +349,4 @@ def signature(*without: str, out: str, search: bool = False) -> inspect.Signatur
 
 train.__signature__ = signature(  # type: ignore[attr-defined]
     out="Run folder to make; runs/NETWORK-DATA by default."
-)
-find_rate.__signature__ = signature(  # type: ignore[attr-defined]
-    *("resume", "overwrite", "tensorboard", *FIXED_IN_FINDING),
-    out="Draw the curve into this FILE.svg.",
 )

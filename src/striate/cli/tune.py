@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from striate.cli.options import print_table
+from striate.cli.options import chosen_reading, print_table
 from striate.cli.train import FIXED_IN_TUNING, chosen_recipe, signature
 from striate.errors import Interrupted, UsageError
 from striate.recipe_values import seconds
@@ -23,6 +23,8 @@ def tune(
     data_dir: Path | None,
     device: str,
     threads: int | None,
+    workers: int | None,
+    cache: str | None,
     as_json: bool,
     **fields: Any,
 ) -> None:
@@ -64,6 +66,7 @@ def tune(
             data_dir=data_dir,
             device=device,
             num_threads=threads,
+            reading=chosen_reading(workers, cache),
         )
     except Interrupted as error:
         raise Interrupted(f"{error}; trials and best so far are in {out}") from error

@@ -13,12 +13,18 @@ from striate.datasets.mask_catalogue import MASK_SETS, NamedMaskSet
 from striate.errors import DataError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
+    from striate.datasets.listing import Listing
     from striate.datasets.masks import MaskSet
     from striate.datasets.sets import ImageSet
 
 __all__ = [
-    "DATASETS", "MASK_SETS", "PARTS", "NamedMaskSet", "NamedSet", "load", "load_masks",
+    "DATASETS", "MASK_SETS", "PARTS", "NamedMaskSet", "NamedSet", "list_images", "load",
+    "load_masks",
 ]  # fmt: skip
+
+# What a path may begin with where it is a command, and end with where it is a file.
+PIPE = "pipe:"
+FILE_ENDINGS = (".csv", ".tsv", ".jsonl", ".tar", ".tar.gz", ".tgz", ".zip")
 
 
 def load(data: str, *, data_dir: Path | None = None, parts: Sequence[str] = PARTS) -> ImageSet:
@@ -70,6 +76,38 @@ def load(data: str, *, data_dir: Path | None = None, parts: Sequence[str] = PART
     from striate.datasets.reading import read_named
 
     return read_named(DATASETS[data], find_or_fetch(DATASETS[data], data_dir), wanted)
+
+
+def list_images(data: str, *, layout: str = "auto") -> Listing | None:
+    """List the images of a set that lies in image files or shards.
+
+    Args:
+        data: A path, as ``image_layouts.read_listing`` says; or anything that ``load`` takes.
+        layout: How it lies there; by default it is looked at.
+
+    Returns:
+        None where the set is one that ``load`` reads into memory: a name, or a folder with IDX,
+        CIFAR-10 or USPS files.
+
+    Raises:
+        UsageError: The images have masks.
+        DataError: There is no such set, it lies otherwise, or it is wrong; see ``read_listing``.
+    """
+    from striate.datasets.layouts import FILES, TITLES, find_files, recognise
+
+    if not is_path(data):
+        return None
+    path = data if data.startswith(PIPE) else str(expand(data))  # as typed, for messages
+    if layout in FILES:
+        if Path(path).is_dir() and (found := recognise(Path(path))[0]) != layout:
+            raise DataError(f"{data} is a {TITLES[found]} set, not {layout}; leave --layout out")
+        return None
+    known = Path(path).is_dir() and any(find_files(Path(path), each) for each in FILES)
+    if layout == "auto" and known:
+        return None
+    from striate.datasets.image_layouts import read_listing
+
+    return read_listing(path, layout)
 
 
 def load_masks(data: str, *, data_dir: Path | None = None, parts: Sequence[str] = PARTS) -> MaskSet:
@@ -150,16 +188,27 @@ def _roots(data_dir: Path | None) -> list[Path]:
 
 
 def is_path(data: str) -> bool:
-    """Tell the path of a folder from the name of a set.
+    """Tell the path of a folder, table or shard, or a command that gives one, from a set's name.
 
     Example:
-        >>> is_path("mnist"), is_path("./mnist"), is_path("scans/2026")
-        (False, True, True)
+        >>> is_path("mnist"), is_path("./mnist"), is_path("scans/2026"), is_path("scans.csv")
+        (False, True, True, True)
     """
     separators = [os.sep, *filter(None, [os.altsep])]
-    if data.startswith((".", "~")) or any(separator in data for separator in separators):
+    if data.startswith((".", "~", PIPE)) or any(separator in data for separator in separators):
+        return True
+    if data.lower().endswith(FILE_ENDINGS):
         return True
     return data != "" and data not in DATASETS and Path(data).is_dir()
+
+
+def absolute(data: str) -> str:
+    """Give a path so that it can be found from everywhere; a command stays as it is.
+
+    Raises:
+        DataError: There is no such user.
+    """
+    return data if data.startswith(PIPE) else str(expand(data).absolute())
 
 
 def expand(data: str) -> Path:

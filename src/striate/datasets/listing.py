@@ -1,6 +1,9 @@
 """Images that lie in files or archives, listed before any of them is opened."""
 
-from dataclasses import dataclass, replace
+import errno
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +32,10 @@ class Place(NamedTuple):
         Raises:
             OSError: The file cannot be read.
         """
-        with Path(self.path).open("rb") as file:
+        path = Path(self.path)
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for, for ever
+            raise OSError(errno.EINVAL, "no file but a folder, pipe or device")
+        with path.open("rb") as file:
             file.seek(self.offset)
             return file.read() if self.size is None else file.read(self.size)
 
@@ -50,6 +56,8 @@ class Listing:
         groups: For each place what must stay in one part with its like: a patient, a video, a
             plate. None where the set does not say.
         notes: What was left out or assumed, in words for the user.
+        columns: Of a set in a table, its further columns by name, a text for each place; images
+            may be grouped by them.
     """
 
     name: str
@@ -61,6 +69,7 @@ class Listing:
     layout: str
     groups: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def keeping(self, kept: Tensor) -> "Listing":
         """Leave out images; the order of the others stays.
@@ -69,6 +78,7 @@ class Listing:
             kept: ``(N,)``, bool, one for each place.
 
         Example:
+            >>> import torch
             >>> places = tuple(Place(f"/{name}.png", f"{name}.png") for name in "abc")
             >>> parts = {"train": torch.tensor([0, 2]), "test": torch.tensor([1])}
             >>> all_three = Listing("s", ("x",), places, torch.zeros(3).long(), parts, "/", "")
@@ -84,4 +94,40 @@ class Listing:
             targets=self.targets[kept],
             parts={part: new[indices[kept[indices]]] for part, indices in self.parts.items()},
             groups=None if self.groups is None else tuple(self.groups[index] for index in which),
+            columns={
+                name: tuple(values[index] for index in which)
+                for name, values in self.columns.items()
+            },
         )
+
+
+def shown(name: str) -> str:
+    """Make a name fit for a message: bytes that are no UTF-8 become question marks.
+
+    Example:
+        >>> shown("caf\\udce9")
+        'caf\\ufffd'
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def some(names: Sequence[str], most: int = 5) -> str:
+    """Name a few of many.
+
+    Example:
+        >>> some(["a", "b", "c"], most=2)
+        'a, b and 1 more'
+    """
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(map(shown, names[:most])) + more
+
+
+def counted(count: int, what: str) -> str:
+    """Count things, one or many.
+
+    Example:
+        >>> counted(1, "image"), counted(3_400, "class")
+        ('1 image', '3,400 classes')
+    """
+    plural = what + ("es" if what.endswith("s") else "s")
+    return f"{count:,} {what if count == 1 else plural}"

@@ -6,7 +6,6 @@ bytes. What is in memory are some hundred bytes an image, however large it is.
 """
 
 import hashlib
-import math
 import mmap
 import os
 import sys
@@ -16,10 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from striate.datasets.listing import Listing, Place
-from striate.errors import DataError
 from striate.image_store.filling import Progress, Refused, fill, read_place
 from striate.image_store.forms import Form
 from striate.image_store.keeping import Cache, Record
@@ -40,6 +37,7 @@ class ImageStore:
 
     Attributes:
         sizes: ``(N, 2)``, height and width of each, reduced [pixels].
+        own_sizes: ``(N, 2)``, the same before they were reduced.
         channels: ``(N,)``, without opacity.
         full_scales: ``(N,)``, the value that means white.
         holds_bytes: Whether all are 8-bit.
@@ -54,6 +52,7 @@ class ImageStore:
         self.places, self.form, self.folder = places, form, folder
         shapes = torch.tensor([record.shape for record in records]).view(-1, 3)
         self.sizes, self.channels = shapes[:, :2], shapes[:, 2]
+        self.own_sizes = torch.tensor([record.own_size for record in records]).view(-1, 2)
         self.full_scales = torch.tensor([r.full_scale for r in records], dtype=torch.float64)
         self.dtypes = [sys.intern(record.dtype) for record in records]
         self.holds_bytes = set(self.dtypes) <= {"uint8"} and bool((self.full_scales == 255).all())
@@ -104,7 +103,7 @@ class ImageStore:
         maps = self._maps[1]
         if number not in maps:
             with (self.folder or Path()).joinpath(self._segments[number]).open("rb") as file:
-                maps[number] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                maps[number] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         return maps[number]
 
     def fingerprint(self, listing: Listing) -> str:

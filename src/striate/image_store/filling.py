@@ -1,15 +1,12 @@
 """Every image read once, in worker processes: checked, reduced, measured, and kept."""
 
-import ctypes
 import hashlib
 import multiprocessing
-import os
-import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,15 +16,15 @@ import torch
 from striate.datasets.listing import Place
 from striate.errors import DataError, RunError
 from striate.image_store.forms import Form, Kept, keep
-from striate.image_store.keeping import Cache, Record, Segment, Stamp, stamp
+from striate.image_store.keeping import Cache, Record, Segment, Stamp, by_content, stamp
 from striate.images import read_image
+from striate.worker_processes import begin_worker
 
 Progress = Callable[[int, int], None]
 
 SECONDS_BETWEEN_COMMITS = 2.0
 CHUNK = 16  # images that a worker is handed at once
 BLOCK = 128  # squared bytes whose sum a float32 holds exactly
-PARENT_DEATH_SIGNAL = 1  # of Linux's prctl
 
 
 class Refused(NamedTuple):
@@ -49,7 +46,7 @@ def read_place(place: Place, form: Form, content: bytes | None = None) -> Kept:
         raise DataError(
             f"{place.path} cannot be read ({error.strerror}); look at its permissions and its disk"
         ) from error
-    return keep(read_image(Path(place.name), content=data), form)
+    return keep(read_image(Path(place.name), content=data, at_least=form.least), form)
 
 
 def fill(
@@ -115,8 +112,8 @@ def _read_all(
     places: Sequence[Place], form: Form, cache: Cache | None, workers: int
 ) -> Iterator[Record | Refused]:
     if workers == 0 or len(places) <= CHUNK:
-        reader = _Reader(form, cache)
-        yield from map(reader.read, places)
+        with closing(_Reader(form, cache)) as reader:
+            yield from map(reader.read, places)
         return
     chunks = [places[start : start + CHUNK] for start in range(0, len(places), CHUNK)]
     pool = ProcessPoolExecutor(
@@ -140,6 +137,14 @@ class _Reader:
     def __init__(self, form: Form, cache: Cache | None) -> None:
         self.form, self.cache = form, cache
         self.segment: Segment | None = None
+        self.index = None if cache is None else cache.connect()
+
+    def close(self) -> None:
+        """Close its files."""
+        if self.segment is not None:
+            self.segment.file.close()
+        if self.index is not None:
+            self.index.close()
 
     def read(self, place: Place) -> Record | Refused:
         try:
@@ -148,16 +153,13 @@ class _Reader:
             reason = f"cannot be read ({error.strerror}); look at its permissions and its disk"
             return Refused(place, f"{place.name} {reason}")
         digest = hashlib.sha256(content).hexdigest()
-        if (known := self._known(digest)) is not None:
+        if self.index is not None and (known := by_content(self.index, digest)) is not None:
             return known
         try:
             kept = read_place(place, self.form, content)
         except DataError as error:
             return Refused(place, str(error))
         return self._record(digest, kept)
-
-    def _known(self, digest: str) -> Record | None:
-        return None if self.cache is None else self.cache.by_content(digest)
 
     def _record(self, digest: str, kept: Kept) -> Record:
         segment, start = "", 0
@@ -166,8 +168,8 @@ class _Reader:
             segment, start = self.segment.name, self.segment.append(kept.pixels)
         sums, squares = channel_sums(kept.pixels)
         return Record(
-            *(digest, segment, start, kept.pixels.shape, str(kept.pixels.dtype), kept.full_scale),
-            *(sums, squares, kept.notes),
+            *(digest, segment, start, kept.pixels.shape, kept.own_size, str(kept.pixels.dtype)),
+            *(kept.full_scale, sums, squares, kept.notes),
         )
 
 
@@ -200,7 +202,7 @@ _reader: _Reader | None = None
 
 def _begin_worker(form: Form, cache: Cache | None) -> None:
     global _reader
-    end_with_parent()
+    begin_worker()
     _reader = _Reader(form, cache)
 
 
@@ -208,13 +210,3 @@ def _read_chunk(places: Sequence[Place]) -> list[Record | Refused]:
     if _reader is None:
         raise RuntimeError("a worker was not begun")
     return [_reader.read(place) for place in places]
-
-
-def end_with_parent() -> None:
-    """Make a worker process leave Ctrl-C to its parent, compute on one thread, and die with it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGTERM)
-        if os.getppid() == 1:
-            os._exit(1)

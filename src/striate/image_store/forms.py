@@ -1,11 +1,11 @@
-"""The form in which images from files are kept: reduced to the size that a recipe reads, never enlarged.
+"""The form in which images from files are kept: reduced to what a recipe reads, never enlarged.
 
 Bytes are reduced by PyTorch's fixed-point form of the same triangle weights as
 ``preparation.resize``, 20 times as fast and at most one level of 255 away from it; all other
 values by ``preparation.resize`` itself. Training, evaluation and prediction of files share it.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ from torch.nn import functional as F
 
 from striate.images import DecodedImage, without_alpha
 from striate.preparation import resize, size_with_side
+
+MOST_IN_FIXED_POINT = 4  # channels; of more, PyTorch 2.13 garbles images of a single column
 
 
 class Form(NamedTuple):
@@ -42,6 +44,11 @@ class Form(NamedTuple):
         return height, width
 
     @property
+    def least(self) -> tuple[int, int] | None:
+        """Say what size of a photograph is enough to reduce it from."""
+        return None if self.side is None else (self.side, self.side)
+
+    @property
     def name(self) -> str:
         """Name the form in a path.
 
@@ -58,11 +65,13 @@ class Kept(NamedTuple):
     Attributes:
         pixels: ``(H, W, C)``, uint8, uint16 or float32, without opacity.
         full_scale: The value that means white.
+        own_size: Height and width before it was reduced [pixels].
         notes: What was done to it, in words for the user.
     """
 
     pixels: np.ndarray
     full_scale: float
+    own_size: tuple[int, int]
     notes: tuple[str, ...]
 
 
@@ -77,11 +86,22 @@ def keep(image: DecodedImage, form: Form) -> Kept:
         Of the type that the file stores, rounded to the nearest where values are mixed.
     """
     pixels, notes = without_alpha(image)
-    if image.pixels.dtype.kind == "u" and pixels.dtype.kind == "f":
-        pixels = pixels.round().astype(image.pixels.dtype)
-    return Kept(
-        resized(pixels, form.reduced(pixels.shape[:2])), image.full_scale, (*image.notes, *notes)
-    )
+    own = image.reduced_from or (pixels.shape[0], pixels.shape[1])
+    small = reduce(pixels, image.pixels.dtype, form.reduced(own))
+    return Kept(np.ascontiguousarray(small), image.full_scale, own, (*image.notes, *notes))
+
+
+def reduce(pixels: np.ndarray, dtype: np.dtype[Any], size: tuple[int, int]) -> np.ndarray:
+    """Bring pixels to the type that their file stores, rounded, and to a size.
+
+    Args:
+        pixels: ``(H, W, C)``, perhaps float32 because values were mixed.
+        dtype: Of the file.
+        size: The new height and width [pixels].
+    """
+    if dtype.kind == "u" and pixels.dtype.kind == "f":
+        pixels = pixels.round().astype(dtype)
+    return resized(pixels, size)
 
 
 def resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -92,7 +112,8 @@ def resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         size: The new height and width [pixels].
 
     Returns:
-        ``(*size, C)``, of the same type; the very same array if the size is right.
+        ``(*size, C)``, of the same type, planes one after the other in memory; the very same
+        array if the size is right.
 
     Example:
         >>> ramp = np.array([[[0], [100], [200], [250]]], np.uint8)
@@ -101,12 +122,12 @@ def resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """
     if pixels.shape[:2] == tuple(size):
         return pixels
-    if pixels.dtype == np.uint8:
+    if pixels.dtype == np.uint8 and pixels.shape[2] <= MOST_IN_FIXED_POINT:
         planes = torch.from_numpy(pixels).permute(2, 0, 1)[None]
         small = F.interpolate(planes, size=size, mode="bilinear", antialias=True)
-        return np.ascontiguousarray(small[0].permute(1, 2, 0).numpy())
+        return small[0].permute(1, 2, 0).numpy()
     planes = torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1)[None]
     values = resize(planes, size)[0].permute(1, 2, 0).numpy()
     if pixels.dtype.kind == "u":
         values = values.round()
-    return np.ascontiguousarray(values.astype(pixels.dtype))
+    return values.astype(pixels.dtype)

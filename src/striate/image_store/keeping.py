@@ -6,7 +6,6 @@ them, so a kill loses at most what was not yet named, and a reader never sees a 
 One process at a time fills a form; others wait for it and then find its images.
 """
 
-import fcntl
 import json
 import os
 import sqlite3
@@ -18,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from striate.datasets.listing import Place
+from striate.files import locked
 from striate.image_store.forms import Form
 
 VERSION = 1  # of what is kept; another version is another folder
@@ -32,6 +32,7 @@ class Record(NamedTuple):
         segment: The file's name in the folder of the form; empty where nothing is kept.
         offset: [bytes].
         shape: Height, width and channels.
+        own_size: Height and width before it was reduced.
         dtype: uint8, uint16 or float32.
         full_scale: The value that means white.
         sums: Of each channel's values.
@@ -43,6 +44,7 @@ class Record(NamedTuple):
     segment: str
     offset: int
     shape: tuple[int, int, int]
+    own_size: tuple[int, int]
     dtype: str
     full_scale: float
     sums: tuple[float, ...]
@@ -65,7 +67,7 @@ def stamp(place: Place) -> Stamp:
     Raises:
         OSError: The file cannot be reached.
     """
-    found = os.stat(place.path)
+    found = Path(place.path).stat()
     size = found.st_size if place.size is None else place.size
     return Stamp(place.path, place.offset, size, found.st_mtime_ns)
 
@@ -80,14 +82,14 @@ class Cache:
 
     def __init__(self, root: Path, form: Form) -> None:
         self.form = form
-        self._reading: tuple[int, sqlite3.Connection] | None = None
         self.folder = root / f"images-{VERSION}" / form.name
         self.folder.mkdir(parents=True, exist_ok=True)
         with closing(self.connect()) as index, index:
             index.execute(
                 "CREATE TABLE IF NOT EXISTS images (content TEXT PRIMARY KEY, segment TEXT, "
-                "start INTEGER, height INTEGER, width INTEGER, channels INTEGER, dtype TEXT, "
-                "full_scale REAL, sums TEXT, squares TEXT, notes TEXT)"
+                "start INTEGER, height INTEGER, width INTEGER, channels INTEGER, "
+                "own_height INTEGER, own_width INTEGER, dtype TEXT, full_scale REAL, "
+                "sums TEXT, squares TEXT, notes TEXT)"
             )
             index.execute(
                 "CREATE TABLE IF NOT EXISTS files (path BLOB, start INTEGER, size INTEGER, "
@@ -102,17 +104,9 @@ class Cache:
     def filling(self) -> Iterator[bool]:
         """Keep other processes from filling this form; give whether one had to be waited for."""
         descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            waited = False
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                waited = True
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with locked(descriptor, wait=True) as waited:
             self._drop_unnamed()
             yield waited
-        finally:
-            os.close(descriptor)
 
     def known(self, stamps: Sequence[Stamp | None]) -> list[Record | None]:
         """Look up images whose files are unchanged since they were read."""
@@ -130,14 +124,6 @@ class Cache:
                 found.append(_record(row) if row else None)
             return found
 
-    def by_content(self, content: str) -> Record | None:
-        """Look up an image by the SHA-256 of its file; of a file that was moved, say."""
-        if self._reading is None or self._reading[0] != os.getpid():
-            self._reading = os.getpid(), self.connect()
-        row = self._reading[1].execute("SELECT * FROM images WHERE content = ?", (content,))
-        found = row.fetchone()
-        return _record(found) if found else None
-
     def add(self, records: Sequence[tuple[Stamp, Record]]) -> None:
         """Name images in the index, their pixels being written; on the disk when this returns."""
         for segment in {record.segment for _, record in records}:
@@ -148,7 +134,7 @@ class Cache:
                 os.close(descriptor)
         with closing(self.connect()) as index, index:
             index.executemany(
-                f"INSERT OR IGNORE INTO images VALUES ({', '.join('?' * 11)})",
+                f"INSERT OR IGNORE INTO images VALUES ({', '.join('?' * 13)})",
                 [_row(record) for _, record in records],
             )
             index.executemany(
@@ -159,19 +145,24 @@ class Cache:
     def _drop_unnamed(self) -> None:
         """Give back the disk that killed processes filled without naming it."""
         with closing(self.connect()) as index:
-            named = {
-                segment: end
-                for segment, end in index.execute(
+            named = dict(
+                index.execute(
                     "SELECT segment, MAX(start + height * width * channels * "
                     "CASE dtype WHEN 'uint8' THEN 1 WHEN 'uint16' THEN 2 ELSE 4 END) "
                     "FROM images GROUP BY segment"
-                )
-            }
+                ).fetchall()
+            )
         for file in self.folder.glob("*.pixels"):
             if file.name not in named:
                 file.unlink()
             elif file.stat().st_size > named[file.name]:
                 os.truncate(file, named[file.name])
+
+
+def by_content(index: sqlite3.Connection, content: str) -> Record | None:
+    """Look up an image by the SHA-256 of its file: of a file that was moved or copied, say."""
+    row = index.execute("SELECT * FROM images WHERE content = ?", (content,)).fetchone()
+    return _record(row) if row else None
 
 
 class Segment:
@@ -196,7 +187,7 @@ class Segment:
         """Write an image at the end; give where it begins [bytes]."""
         start = -(-self.file.tell() // ALIGNMENT) * ALIGNMENT
         self.file.seek(start)
-        view = memoryview(np.ascontiguousarray(pixels)).cast("B")
+        view = memoryview(np.ascontiguousarray(pixels).tobytes())
         while view:
             view = view[self.file.write(view) :]
         return start
@@ -204,14 +195,16 @@ class Segment:
 
 def _row(record: Record) -> tuple[object, ...]:
     return (
-        *(record.content, record.segment, record.offset, *record.shape, record.dtype),
-        *(record.full_scale, json.dumps(record.sums), json.dumps(record.squares)),
+        *(record.content, record.segment, record.offset, *record.shape, *record.own_size),
+        *(record.dtype, record.full_scale, json.dumps(record.sums), json.dumps(record.squares)),
         json.dumps(record.notes),
     )
 
 
 def _record(row: tuple[object, ...]) -> Record:
-    content, segment, start, height, width, channels, dtype, full_scale, *lists = row
+    content, segment, start, height, width, channels, rows, columns, *values = row
+    dtype, full_scale, *lists = values
     sums, squares, notes = (tuple(json.loads(str(each))) for each in lists)
     shape = (height, width, channels)
-    return Record(content, segment, start, shape, dtype, full_scale, sums, squares, notes)  # type: ignore[arg-type]
+    own = rows, columns
+    return Record(content, segment, start, shape, own, dtype, full_scale, sums, squares, notes)  # type: ignore[arg-type]

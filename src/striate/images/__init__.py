@@ -8,7 +8,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from striate.errors import DataError, did_you_mean
-from striate.images.decoding import decode, kind_of
+from striate.images.decoding import decode, kind_of, what_else
 
 FORMATS = "PNG, JPEG, TIFF, GIF, WebP, BMP or PNM"
 SUFFIXES = {
@@ -20,7 +20,7 @@ SUFFIXES = {
     ".gif": "GIF",
     ".webp": "WebP",
     ".bmp": "BMP",
-    **dict.fromkeys((".pbm", ".pgm", ".ppm", ".pnm"), "PNM"),
+    **dict.fromkeys((".pbm", ".pgm", ".ppm", ".pnm", ".pfm"), "PNM"),
 }
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as JPEG and Pillow weigh red, green and blue
 WHITE = 0.95  # a visible part this bright would vanish on white
@@ -203,7 +203,7 @@ def to_channels(image: DecodedImage, channels: int) -> tuple[np.ndarray, tuple[s
     """
     if image.pixels.shape[2] == channels:
         return image.pixels, ()
-    pixels, notes = _lay_on_ground(image) if image.has_alpha else (image.pixels, ())
+    pixels, notes = without_alpha(image)
     given = pixels.shape[2]
     if given == channels:
         return pixels, notes
@@ -220,6 +220,16 @@ def to_channels(image: DecodedImage, channels: int) -> tuple[np.ndarray, tuple[s
         f"the image has {given} channels, the network reads {channels}; "
         "choose or mix channels yourself and save the result, or train on images like this one"
     )
+
+
+def without_alpha(image: DecodedImage) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Lay transparency on white, or on black where the visible part is itself white.
+
+    Returns:
+        pixels: ``(H, W, C)`` without opacity, in stored units; float32 where values were mixed.
+        notes: What was done, in words for the user.
+    """
+    return _lay_on_ground(image) if image.has_alpha else (image.pixels, ())
 
 
 def _hidden(path: Path, folder: Path) -> bool:
@@ -269,12 +279,9 @@ def _kind(file: BinaryIO, path: Path) -> str:
     kind = kind_of(head)
     if kind:
         return kind
-    text = head.decode("utf-8", errors="ignore")[:32]
-    if len(text) > 3 and all(c.isprintable() or c in "\t\r\n" for c in text):
-        what = f"text, starting with {text!r}"
-    else:
-        what = f"something else, starting with the bytes {head[:8].hex(' ')}"
-    raise DataError(f"{path} holds {what}; needed is {FORMATS}: export it as one of these")
+    raise DataError(
+        f"{path} holds {what_else(head)}; needed is {FORMATS}: export it as one of these"
+    )
 
 
 def require(path: Path) -> None:
@@ -286,6 +293,10 @@ def require(path: Path) -> None:
     try:
         if path.exists():
             return
+        if path.is_symlink():
+            raise DataError(
+                f"{path} is a link to {path.readlink()}, which does not exist; mend or remove it"
+            )
         names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
     except OSError as error:
         raise DataError(

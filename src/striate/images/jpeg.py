@@ -16,7 +16,8 @@ from typing import BinaryIO
 import numpy as np
 from PIL import ImageFile
 
-from striate.images.pillow import ORIENTATION, Stored, open_picture, quiet, take
+from striate.images.pillow import ORIENTATION, open_picture, quiet, take
+from striate.images.stored import Stored
 
 REDUCTIONS = (8, 4, 2)  # scales at which libjpeg computes its inverse cosine transform
 SAME_PIXELS = (

@@ -6,48 +6,16 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from striate.errors import DataError
+from striate.images.stored import Stored, check_size, with_transparent_colour
 
 ORIENTATION = 274  # tag of TIFF and EXIF
 PILLOW_LOCK = threading.Lock()
-
-
-class Stored(NamedTuple):
-    """Pixels as a file stores them, before they are turned upright.
-
-    Attributes:
-        pixels: ``(H, W, C)``, uint8, uint16 or float32.
-        full_scale: The value that means white.
-        notes: What was done, in words for the user.
-        has_alpha: Whether the last channel is opacity.
-        orientation: As EXIF counts it, 1 to 8; 1 is upright.
-        reduced_from: ``(H, W)`` of the file's pixels where fewer were decoded.
-    """
-
-    pixels: np.ndarray
-    full_scale: float
-    notes: tuple[str, ...] = ()
-    has_alpha: bool = False
-    orientation: int = 1
-    reduced_from: tuple[int, int] | None = None
-
-
-def check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
-    """Refuse an image of too many pixels.
-
-    Raises:
-        DataError: There are more than ``max_pixels``.
-    """
-    if width * height > max_pixels:
-        raise DataError(
-            f"{path} is {width}×{height}, {width * height:,} pixels; "
-            f"the limit is {max_pixels:,}: shrink it or cut it into parts"
-        )
 
 
 @contextmanager
@@ -73,9 +41,13 @@ def open_picture(file: BinaryIO, kind: str, max_pixels: int, path: Path) -> Imag
 
     Raises:
         DataError: It has more than ``max_pixels``.
+        ValueError: It is damaged.
     """
     with quiet():
-        picture = Image.open(file, formats=["PPM" if kind == "PNM" else kind])
+        try:
+            picture = Image.open(file, formats=["PPM" if kind == "PNM" else kind])
+        except UnidentifiedImageError as error:  # its words name the address of an object
+            raise ValueError("its header is not understood") from error
     check_size(path, *picture.size, max_pixels)
     return picture
 
@@ -127,14 +99,3 @@ def take(
     white = float(np.iinfo(pixels.dtype).max)
     stored = Stored(pixels, white, tuple(notes), mode in ("LA", "RGBA"), orientation)
     return stored if key is None else with_transparent_colour(stored, key)
-
-
-def with_transparent_colour(stored: Stored, key: int | tuple[int, ...]) -> Stored:
-    """Add an alpha channel in which one colour alone is transparent."""
-    seen = (stored.pixels != np.array(key)).any(axis=2, keepdims=True)
-    alpha = (seen * int(stored.full_scale)).astype(stored.pixels.dtype)
-    return stored._replace(
-        pixels=np.concatenate([stored.pixels, alpha], axis=2),
-        has_alpha=True,
-        notes=(*stored.notes, "one colour read as transparent"),
-    )

@@ -5,9 +5,11 @@ from typing import BinaryIO
 
 import numpy as np
 import tifffile
+from PIL.TiffImagePlugin import COMPRESSION_INFO
 
 from striate.errors import DataError
-from striate.images.pillow import ORIENTATION, Stored, check_size, open_picture, quiet, take
+from striate.images.pillow import ORIENTATION, open_picture, quiet, take
+from striate.images.stored import Stored, check_size, unit_floats
 
 COLOUR_PROFILE = 34675  # tag of TIFF
 
@@ -45,8 +47,8 @@ def read_tiff(file: BinaryIO, path: Path, max_pixels: int) -> Stored:
         pixels = None
     orientation = int(page.tags[ORIENTATION].value) if ORIENTATION in page.tags else 1
     if pixels is None:
-        if bits > 16 or (bits > 8 and (samples > 1 or meaning == "MINISWHITE")):
-            # Pillow would drop bits, signs or the turned scale.
+        pillow_drops = bits > 16 or (bits > 8 and (samples > 1 or meaning == "MINISWHITE"))
+        if pillow_drops or page.compression not in COMPRESSION_INFO:
             raise DataError(
                 f"{path} is a TIFF of {samples} × {bits} bits, {_name(page.compression)} "
                 f"compressed, {meaning}; save it as RGB or grey, uncompressed or deflate (zip)"
@@ -76,7 +78,9 @@ def _from_tifffile(page: tifffile.TiffPage, pixels: np.ndarray, meaning: str, pa
         notes.append("black and white read as 0 and 255")
         pixels, white = pixels.astype(np.uint8) * 255, 255.0
     elif pixels.dtype.kind == "f":
-        pixels, white = _float_pixels(pixels, notes, path), 1.0
+        pixels, rounded = unit_floats(pixels, path)
+        notes += rounded
+        white = 1.0
     elif pixels.dtype not in (np.uint8, np.uint16):
         raise DataError(
             f"{path} holds {pixels.dtype} values from {pixels.min()} to {pixels.max()}, whose "
@@ -102,15 +106,3 @@ def _from_tifffile(page: tifffile.TiffPage, pixels: np.ndarray, meaning: str, pa
 def _name(tag: int | None) -> str:
     """Name the value of a TIFF tag; a plain number where tifffile knows no name."""
     return str(getattr(tag, "name", tag))
-
-
-def _float_pixels(pixels: np.ndarray, notes: list[str], path: Path) -> np.ndarray:
-    low, high = float(pixels.min()), float(pixels.max())
-    if not 0 <= low <= high <= 1:  # also false where a value is not a number
-        raise DataError(
-            f"{path} holds floats from {low:g} to {high:g}; needed are values in [0, 1]: "
-            "map them yourself, the same way for every image, and save again"
-        )
-    if pixels.dtype == np.float64:
-        notes.append("64-bit floats rounded to 32 bits")
-    return pixels.astype(np.float32)

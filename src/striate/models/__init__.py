@@ -160,6 +160,12 @@ _BELONGS_TO: dict[str, dict[str, dict[str, Any]]] = {
     "optimizer": {
         "sgd": {"learning_rate": 0.05, "momentum": 0.9, "weight_decay": 0.0},
         "adamw": {"learning_rate": 0.002, "nesterov": False, "weight_decay": 0.01},
+        "muon": {
+            "learning_rate": 0.02,
+            "momentum": 0.95,
+            "nesterov": False,
+            "weight_decay": 0.0,
+        },
     },
     "schedule": {
         name: {"milestones": {}} for name in ("constant", "step", "cosine", "one-cycle", "plateau")

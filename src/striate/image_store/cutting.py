@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from striate.image_store import ImageStore
-from striate.image_store.forms import resized
+from striate.image_store.forms import Form, reduce, resized
+from striate.images import DecodedImage
 from striate.preparation import InputSpec, resized_size, size_with_side
 from striate.recipes import Recipe
 from striate.windows import area_parts, drawn_sides, window_places
@@ -81,6 +82,26 @@ def middle_windows(store: ImageStore, images: Tensor, spec: InputSpec) -> Tensor
     )
 
 
+def window_of_file(
+    pixels: np.ndarray, image: DecodedImage, full_scale: float, spec: InputSpec
+) -> Tensor:
+    """Bring one decoded image to what a network sees, just as it would see it in a set.
+
+    Args:
+        pixels: ``(H, W, C)``, the image in the network's channels.
+        image: As decoded, perhaps at a reduced scale.
+        full_scale: The value that means white.
+        spec: Says to what images of sets are reduced first.
+
+    Returns:
+        ``(1, C, h, w)``, float32 in [0, 1], at most ``spec.input_size``.
+    """
+    own = image.reduced_from or (pixels.shape[0], pixels.shape[1])
+    kept = reduce(pixels, image.pixels.dtype, Form(spec.kept_size, spec.kept_side).reduced(own))
+    window = middle_window(kept, spec).astype(np.float32)
+    return torch.from_numpy(window / np.float32(full_scale)).permute(2, 0, 1)[None]
+
+
 def middle_window(pixels: np.ndarray, spec: InputSpec) -> np.ndarray:
     """Resize an image as the spec says, and cut out its middle where it is larger.
 
@@ -110,11 +131,12 @@ def _stack(
     for place, window in enumerate(windows):
         if stacked is None:
             kind = np.uint8 if store.holds_bytes else np.float32
-            stacked = np.empty((len(images), *window.shape[:2], spec.channels), kind)
+            stacked = np.empty((len(images), spec.channels, *window.shape[:2]), kind)
+        planes = window.transpose(2, 0, 1)
         if store.holds_bytes:
-            stacked[place] = window
+            stacked[place] = planes
         else:
-            np.divide(window, scales[place], out=stacked[place], dtype=np.float32)
+            np.divide(planes, scales[place], out=stacked[place], dtype=np.float32)
     if stacked is None:
         raise ValueError("no images are asked for")
-    return torch.from_numpy(stacked).permute(0, 3, 1, 2)
+    return torch.from_numpy(stacked)

@@ -1,0 +1,119 @@
+"""Mirrors, right angles and shifts by whole pixels: exact copies, from (seed, epoch, index)."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from striate.preparation import InputSpec, normalized_color, surround
+from striate.randomness import integers, uniforms
+from striate.recipes import Recipe
+
+PIECE = 2**20  # values changed at once, so that they stay in the processor's cache
+
+
+def mirror(images: Tensor, recipe: Recipe, epoch: int, indices: Tensor) -> Tensor:
+    """Mirror images left to right at random, half of them; an exact copy of their pixels.
+
+    Args:
+        images: ``(N, C, *spatial)``, of any type.
+        recipe: ``flip`` says whether, ``seed`` fixes which.
+        epoch: Counted from 0.
+        indices: ``(N,)``, the images' places in the training set.
+
+    Returns:
+        Images of the same shape; the very same tensor if ``flip`` is off.
+    """
+    if not recipe.flip:
+        return images
+    mirrored = uniforms(recipe.seed, epoch, indices, "flip", 1) < 0.5
+    return torch.where(each(mirrored[:, 0], images), images.flip(-1), images)
+
+
+def turn(images: Tensor, recipe: Recipe, epoch: int, indices: Tensor) -> Tensor:
+    """Mirror along every axis and turn by right angles in the plane of rows and columns.
+
+    All eight (of volumes sixteen) outcomes are as likely; each is an exact copy of the pixels.
+    The numbers are those that a tile with a mask is turned by.
+
+    Args:
+        images: ``(N, C, *spatial)`` with as many rows as columns, of any type.
+        recipe: ``turns`` says whether, ``seed`` fixes which.
+        epoch: Counted from 0.
+        indices: ``(N,)``, the images' places in the training set.
+
+    Returns:
+        Images of the same shape; the very same tensor if ``turns`` is off.
+    """
+    if not recipe.turns:
+        return images
+    turned = [_turn(*piece, recipe, epoch) for piece in pieces(images, indices)]
+    return torch.cat(turned)
+
+
+def _turn(images: Tensor, indices: Tensor, recipe: Recipe, epoch: int) -> Tensor:
+    axes = images.dim() - 2
+    drawn = uniforms(recipe.seed, epoch, indices, "turns", axes + 2)
+    quarters = (4 * drawn[:, axes]).long()
+    swapped = quarters % 2 == 1
+    flipped = list((drawn[:, :axes] < 0.5).unbind(dim=1))
+    # A turn by one right angle is an exchange of rows and columns, then a mirrored axis.
+    rows, columns = flipped[-2], flipped[-1]
+    flipped[-2] = torch.where(swapped, columns, rows) ^ ((quarters == 1) | (quarters == 2))
+    flipped[-1] = torch.where(swapped, rows, columns) ^ (quarters >= 2)
+    images = torch.where(each(swapped, images), images.transpose(-2, -1), images)
+    for axis, chosen in enumerate(flipped, start=2):
+        images = torch.where(each(chosen, images), images.flip(axis), images)
+    return images
+
+
+def pieces(images: Tensor, indices: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Cut a batch and its indices into pieces that the processor's cache holds."""
+    size = max(1, PIECE // images[0].numel())
+    return zip(torch.split(images, size), torch.split(indices, size), strict=True)
+
+
+def each(values: Tensor, images: Tensor) -> Tensor:
+    """Shape a value for each image ``(N,)``, or a row of them ``(N, C)``, to go with its pixels."""
+    return values.view(*values.shape, *(1,) * (images.dim() - values.dim()))
+
+
+def shift_pixels(
+    images: Tensor, recipe: Recipe, epoch: int, indices: Tensor, color: Tensor
+) -> Tensor:
+    """Pad each side by ``crop_padding``, then cut the old size out at random; exact copies.
+
+    Args:
+        images: ``(N, C, *spatial)``.
+        recipe: ``crop_padding`` says how far, ``seed`` fixes the numbers.
+        epoch: Counted from 0.
+        indices: ``(N,)``, the images' places in the training set.
+        color: ``(C,)``, what comes in from outside.
+
+    Returns:
+        Images of the same shape; the very same tensor if ``crop_padding`` is 0.
+
+    Source:
+        K. He, X. Zhang, S. Ren and J. Sun, "Deep residual learning for image recognition",
+        CVPR 2016, for CIFAR-10, with 4 pixels.
+    """
+    if not recipe.crop_padding:
+        return images
+    size = images.shape[2:]
+    reach = 2 * recipe.crop_padding
+    drawn = integers(recipe.seed, epoch, indices, "crop padding", len(size), reach + 1)
+    windows = surround(images, [length + reach for length in size], color)
+    for axis, length in enumerate(size, start=2):
+        windows = windows.unfold(axis, length, 1)
+    chosen = torch.arange(len(images), device=images.device)
+    return windows.movedim(1, len(size) + 1)[(chosen, *drawn.unbind(dim=1))]
+
+
+def outside_color(spec: InputSpec) -> Tensor:
+    """Say what ``shift_pixels`` lets in: ``(C,)``, for normalised images.
+
+    Around figures on a plain ground, and around images that stand in a frame, the background;
+    around photographs what is zero to the network, the training set's mean colour.
+    """
+    framed = spec.figure_extent is not None or spec.image_size != spec.input_size
+    return normalized_color(spec.background if framed else spec.mean, spec)

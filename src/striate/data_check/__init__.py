@@ -1,0 +1,148 @@
+"""Every image of a set looked at: what is broken, odd, twice there or in the wrong place."""
+
+import hashlib
+import multiprocessing
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
+import numpy as np
+
+from striate.data_check.finding import findings
+from striate.data_check.looking import Seen, look_at, look_at_chunk
+from striate.data_check.report import Report
+from striate.datasets.listing import Listing, Place
+from striate.datasets.sets import ImageSet
+from striate.errors import RunError
+from striate.images import DecodedImage
+from striate.worker_processes import begin_worker
+
+__all__ = ["Report", "check", "check_in_memory"]
+
+CHUNK = 16  # images that a worker is handed at once
+MAX_PIXELS = 200_000_000
+
+
+def check(
+    listing: Listing,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    workers: int = 0,
+    told: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Look at every image of a listing.
+
+    Args:
+        listing: Where the images are.
+        max_pixels: Larger images are told instead of decoded.
+        workers: Processes that decode; 0 decodes in this one.
+        told: Called with the images done and the number of all.
+
+    Raises:
+        RunError: A worker was killed.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from pathlib import Path
+        >>> path = Path(tempfile.mkdtemp()) / "seven.png"
+        >>> _ = path.write_bytes(b"")
+        >>> place = Place(str(path), "seven.png")
+        >>> parts = {"train": torch.tensor([0])}
+        >>> report = check(Listing("a", ("7",), (place,), torch.tensor([0]), parts, "", ""))
+        >>> [finding.kind for finding in report.findings], report.must_be_looked_at
+        (['broken', 'empty class'], True)
+    """
+    started = time.monotonic()
+    seen: list[Seen] = []
+    for chunk in _look(listing.places, max_pixels, workers):
+        seen += chunk
+        if told is not None:
+            told(len(seen), len(listing.places))
+    names = tuple(place.name for place in listing.places)
+    parts = {name: indices.tolist() for name, indices in listing.parts.items()}
+    targets = listing.targets.tolist()
+    return Report(
+        name=listing.name,
+        source=listing.source,
+        layout=listing.layout,
+        classes=listing.classes,
+        names=names,
+        targets=targets,
+        parts=parts,
+        seen=seen,
+        findings=findings(listing.classes, targets, parts, seen, names),
+        notes=listing.notes,
+        seconds=time.monotonic() - started,
+    )
+
+
+def check_in_memory(
+    image_set: ImageSet, told: Callable[[int, int], None] | None = None
+) -> tuple[Report, dict[str, np.ndarray]]:
+    """Look at every image of a set that lies in memory.
+
+    Args:
+        image_set: The set.
+        told: Called with the images done and the number of all.
+
+    Returns:
+        report: As of files; an image is called by its part and number.
+        images: For each name the ``(H, W, C)`` values.
+    """
+    started = time.monotonic()
+    names: list[str] = []
+    seen: list[Seen] = []
+    targets: list[int] = []
+    parts: dict[str, list[int]] = {}
+    pixels: dict[str, np.ndarray] = {}
+    low, high = image_set.value_range
+    whole = sum(len(part.images) for part in image_set.parts.values())
+    for part, (images, labels) in image_set.parts.items():
+        parts[part] = list(range(len(names), len(names) + len(images)))
+        targets += labels.tolist()
+        for number, image in enumerate(images.permute(0, 2, 3, 1).numpy()):
+            names.append(f"{part} image {number}")
+            pixels[names[-1]] = image
+            decoded = DecodedImage(image, high - low if image.dtype.kind == "f" else high, ())
+            seen.append(look_at(decoded, hashlib.sha256(image.tobytes()).hexdigest()))
+            if told is not None and len(seen) % 1000 == 0:
+                told(len(seen), whole)
+    report = Report(
+        name=image_set.name,
+        source=image_set.source,
+        layout="in memory",
+        classes=image_set.classes,
+        names=tuple(names),
+        targets=targets,
+        parts=parts,
+        seen=seen,
+        findings=findings(image_set.classes, targets, parts, seen, names),
+        seconds=time.monotonic() - started,
+    )
+    return report, pixels
+
+
+def _look(places: Sequence[Place], max_pixels: int, workers: int) -> Iterator[list[Seen]]:
+    chunks = [places[start : start + CHUNK] for start in range(0, len(places), CHUNK)]
+    if workers == 0 or len(chunks) < 2:
+        for chunk in chunks:
+            yield look_at_chunk(chunk, max_pixels)
+        return
+    context = multiprocessing.get_context("fork")
+    pool = ProcessPoolExecutor(min(workers, len(chunks)), context, begin_worker)
+    try:
+        with warnings.catch_warnings():
+            # Python warns of threads beside a fork; the workers compute on one, and lock nothing.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            waiting = [pool.submit(look_at_chunk, chunk, max_pixels) for chunk in chunks]
+        for future in waiting:
+            yield future.result()
+    except BrokenProcessPool as error:
+        raise RunError(
+            "a process that decodes images was killed, perhaps for want of memory; give the "
+            "command again with fewer --workers or a smaller --max-pixels"
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
