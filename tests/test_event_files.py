@@ -33,6 +33,12 @@ def scalars(run: Path) -> list[tuple[str, int, float]]:
     return found
 
 
+def age(run: Path) -> None:
+    """Give the file an earlier second in its name, which a resume within one would share."""
+    (file,) = (run / "tensorboard").iterdir()
+    file.rename(file.with_name("events.out.tfevents.0000000001.here"))
+
+
 def check(run: Path) -> None:
     """Every figure of the run's progress is there once, and nothing else."""
     expected = {
@@ -71,6 +77,7 @@ def test_every_epoch_is_there_once_after_stops_and_lengthening(recipe, tmp_path)
         resume(out, display=StopAfter(1))
     resume(out)  # which goes on with the files that are there
     check(out)
+    age(out)
     resume(out, epochs=6)
     check(out)
     before = scalars(out)
@@ -89,6 +96,7 @@ def test_an_epoch_that_was_lost_in_a_kill_is_not_there_twice(recipe, tmp_path):
         train(recipe, out, tensorboard=True, save_seconds=0, display=Killed())
     assert max(step for _, step, _ in scalars(out)) == 3
     assert len(Run(out).progress()) == 2
+    age(out)
     resume(out)
     check(out)
 
