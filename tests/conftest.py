@@ -8,7 +8,9 @@ import pytest
 import tifffile
 import torch
 
+import distributing
 from commanding import said
+from distributing import spread
 from striate.datasets.idx import write_idx
 from striate.datasets.sets import Part
 from striate.recipes import Recipe
@@ -79,6 +81,10 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def part() -> Part:
     """Fifty-one images of 16x16 in three classes that are easy to tell apart."""
+    return three_bars()
+
+
+def three_bars() -> Part:
     generator = torch.Generator().manual_seed(4)
     targets = torch.arange(51) % 3
     images = torch.randint(0, 60, (51, 1, 16, 16), generator=generator, dtype=torch.uint8)
@@ -88,20 +94,24 @@ def part() -> Part:
 
 
 @pytest.fixture
-def small_set(tmp_path: Path, part: Part) -> Path:
+def small_set(tmp_path: Path) -> Path:
     """The same images as a folder of IDX files, 51 to train and 12 to test."""
-    folder = tmp_path / "bars"
+    write_bars(tmp_path / "bars")
+    return tmp_path / "bars"
+
+
+def write_bars(folder: Path) -> None:
     folder.mkdir()
+    part = three_bars()
     for name, count in (("train", 51), ("t10k", 12)):
         write_idx(folder / f"{name}-images-idx3-ubyte", part.images[:count, 0])
         write_idx(folder / f"{name}-labels-idx1-ubyte", part.targets[:count].to(torch.uint8))
-    return folder
 
 
-@pytest.fixture
-def color_set(tmp_path: Path) -> Path:
+@pytest.fixture(scope="session")
+def color_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in CIFAR's layout: colour noise in ten classes, 100 to train and 20 to test."""
-    folder = tmp_path / "tiny"
+    folder = tmp_path_factory.mktemp("colours") / "tiny"
     folder.mkdir()
     generator = torch.Generator().manual_seed(3)
     records = torch.randint(0, 256, (20, 3073), generator=generator, dtype=torch.uint8)
@@ -109,6 +119,17 @@ def color_set(tmp_path: Path) -> Path:
     for name in (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"):
         (folder / name).write_bytes(records.numpy().tobytes())
     return folder
+
+
+@pytest.fixture(scope="session")
+def over_two(tmp_path_factory, color_set, cells):
+    """All that ``distributing.everything`` does, in two processes, and its folder."""
+    out = tmp_path_factory.mktemp("two")
+    write_bars(out / "set")
+    work = "everything", out / "result.pt", color_set, cells, out / "set", out
+    done = spread(distributing.__file__, *work)
+    assert done.returncode == 0, done.stderr
+    return {**torch.load(out / "result.pt", weights_only=False), "out": out}
 
 
 @pytest.fixture

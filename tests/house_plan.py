@@ -3,20 +3,20 @@
 # From the ground up. A room may import from the floors below its own, and from nothing else.
 FLOORS = [
     {
-        *("errors", "files", "geometry", "images", "intervals", "interruption", "lettering"),
-        *("randomness", "recipe_values", "splines", "worker_processes"),
+        *("errors", "files", "geometry", "images", "intervals", "lettering"),
+        *("randomness", "recipe_values", "splines", "worker_processes", "launching"),
     },
     {
         *("layers", "recipes", "preparation", "figures", "losses", "outlining"),
-        "orthogonalization",
-        *("metrics", "devices", "display", "fully_convolutional", "normalization"),
+        *("metrics", "distributed", "interruption", "display", "fully_convolutional"),
+        *("normalization", "orthogonalization"),
         *("rejection", "calibration", "mirroring", "modes", "intensities", "volumes"),
         *("fetching", "weights_files", "published_weights"),
         *("segmentation_losses", "tile_input"),
     },
     {
         *("models", "datasets", "ordering", "augmentation", "deformation", "windows", "tracing"),
-        *("segmentation_metrics", "membrane_metrics", "schedules"),
+        *("segmentation_metrics", "membrane_metrics", "devices", "batch_statistics", "schedules"),
     },
     {
         *("batches", "describing", "drawing", "plotting", "pictures", "mistakes", "model_card"),
@@ -164,6 +164,7 @@ TESTED_BY = {
     "volumes/tiff": ["test_volumes_tiff"],
     "volumes/tiff_pages": ["test_volumes_tiff"],
     "volumes/tiff_writing": ["test_volumes_tiff"],
+    "training_loop": ["test_training_loop", "test_resuming"],
     "evaluation": ["test_evaluation", "test_ensembles"],
     "training": ["test_training", "test_training_refusals"],
     "weights": ["test_weights", "test_weights_in_training"],

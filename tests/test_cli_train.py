@@ -8,6 +8,7 @@ import pytest
 
 import striate
 from commanding import refused, said
+from filing import photographs
 from striate.cli import run_command
 from striate.cli.train import PANELS
 from striate.recipes import Recipe
@@ -58,7 +59,12 @@ MASKS = {
     "border_sigma": ("2", 2.0), "turns": (None, True), "grey": ("0.1", 0.1),
     "noise": ("0.05", 0.05), "match_histograms": (None, True), "elastic_points": ("3", 3),
 }  # fmt: skip
-ALL = FIRST | SECOND | THIRD | COLOR | TWO_HEADS | MASKS
+FILES = {
+    "epochs": ("1", 1), "layout": ("folders", "folders"), "test": ("0.2", 0.2),
+    "group": (r"(\d)\d\.", r"(\d)\d\."), "fold": ("2/3", "2/3"), "skip_bad": (None, True),
+    "sampling": ("balanced", "balanced"),
+}  # fmt: skip
+ALL = FIRST | FILES | SECOND | THIRD | COLOR | TWO_HEADS | MASKS
 
 
 def test_every_field_of_the_recipe_is_an_option_once(capsys):
@@ -90,6 +96,7 @@ def test_what_is_given_arrives_in_the_run_s_recipe(
     capsys, bars, color_set, cells, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("STRIATE_DATA", str(cells))
+    monkeypatch.setenv("STRIATE_CACHE", str(tmp_path / "cache"))
     plain = tmp_path / "plain"
     assert said(capsys, "train", "lecun1990", bars, "--out", str(plain), "--epochs", "3")
     start = {"weights": (str(plain), str(plain))}
@@ -102,6 +109,7 @@ def test_what_is_given_arrives_in_the_run_s_recipe(
             (COLOR, "resnet20", str(color_set)),
             (TWO_HEADS, "googlenet", bars),
             (MASKS, "unet_padded", "isbi2012"),
+            (FILES, "lenet5_relu", str(photographs(tmp_path / "photos", 60))),
         )
     ):
         out = tmp_path / f"run{number}"

@@ -14,6 +14,7 @@ def test_the_exit_codes_are_the_published_ones():
     codes = {kind.__name__: kind.exit_code for kind in KINDS}
     assert codes == {
         "StriateError": 1, "UsageError": 2, "DataError": 3, "RunError": 1, "TrainingError": 1,
+        "FailedElsewhere": 1,
         "Interrupted": 130,
     }  # fmt: skip
 

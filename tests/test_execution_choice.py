@@ -61,8 +61,8 @@ def test_the_faster_memory_format_wins_and_by_how_much_is_said(recipe, clock):
     execution, notes = chosen(gradients_of(recipe, compile="auto"))
     assert execution == LAST
     assert notes[-1] == (
-        "a batch in channels last 6 ms, channels first 9 ms, channels last, compiled 7 ms: "
-        "channels last won, 1.50 times as fast as channels first"
+        "a batch in channels last 6 ms, channels first 9 ms, channels last, compiled 7 ms; "
+        "channels last from now on, 1.50 times as fast as channels first"
     )
     clock[FIRST] = 5.0
     clock[Execution(False, compiled=True)] = 7.0
@@ -124,6 +124,13 @@ def test_a_measurement_leaves_network_gradients_and_random_numbers_as_they_were(
     for name, tensor in gradients.network.state_dict().items():
         assert torch.equal(tensor, before[name]), name
     assert all(parameter.grad is None for parameter in gradients.network.parameters())
+
+
+def test_several_processes_do_not_measure(recipe, clock, monkeypatch):
+    monkeypatch.setattr(execution_choice, "num_processes", lambda: 2)
+    execution, notes = chosen(gradients_of(recipe, compile="auto", channels_last=False))
+    assert execution == FIRST
+    assert notes == ["several processes do not measure: channels first"]
 
 
 def test_the_time_of_a_step_leaves_the_first_out(recipe):

@@ -70,7 +70,7 @@ def test_what_does_not_fit_is_refused_with_the_remedy(changes, words, cells):
             {"loss": "map", "class_weights": "balanced"},
             r"--class-weights has no effect",
         ),
-        ({"micro_batch": 64, "batch_size": 64}, r"micro_batch 64 does nothing with a batch of 64"),
+        ({"micro_batch": 64, "batch_size": 64}, r"micro_batch 64 does nothing with 64 in a"),
         ({"protocol": "turns"}, r"no protocol is called 'turns'"),
         (
             {"flip": True, "turns": True},

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from striate.batches import Batch, input_spec, load_training_data, training_batches
+from striate.layers import Dropout, tell_dropout
 from striate.losses import CrossEntropy
 from striate.models import build, find_network, with_defaults
 from striate.scoring import logits_of
@@ -78,3 +79,25 @@ def test_choices_are_made_by_dice_where_there_are_masks_and_by_error_elsewhere()
     assert Measures(0.5, 0.25).score == [0.25, 0.5]
     assert Measures(0.5, 0.25, dice=0.75).score == [0.25, 0.5]
     assert Measures(0.5, 0.01, dice=0.0).score == [1.0, 0.5]
+
+
+@pytest.mark.parametrize("processes", [2, 3, 8])
+def test_shares_of_a_batch_are_its_rows_and_their_dropout_masks_its_masks(task, processes):
+    """With eight processes for seven images, and fewer in the last batch, some have none."""
+    whole = list(task.batches(1, 0))
+    shares = [list(task.batches(1, 0, (place, processes))) for place in range(processes)]
+    layer = Dropout(0.5)
+    for step, batch in enumerate(whole):
+        parts = [batches[step] for batches in shares]
+        for name in ("indices", "images", "targets"):
+            together = torch.cat([getattr(part, name) for part in parts])
+            assert torch.equal(together, getattr(batch, name)), name
+        assert {part.num_examples for part in parts} == {len(batch.targets)}
+        assert sum(part.share for part in parts) == pytest.approx(1)
+        masks = []
+        for part in (batch, *parts):
+            tell_dropout([layer], seed=3, epoch=1, indices=part.indices)
+            masks.append(layer(torch.ones(len(part.targets), 2, 5, 3)))
+        assert torch.equal(torch.cat(masks[1:]), masks[0])
+    if processes == 8:
+        assert len(shares[0][0].targets) == 0

@@ -20,6 +20,7 @@ from striate.augmentation import (
     warps,
 )
 from striate.datasets.sets import Part
+from striate.distributed import share_of
 from striate.errors import DataError
 from striate.figures import figure_extent
 from striate.ordering import shown_images, steps_of, steps_per_epoch
@@ -53,7 +54,8 @@ class Batch(NamedTuple):
         targets: ``(N,)`` class indices; of masks ``(N, *spatial)``.
         weights: Of masks, perhaps the weight of each pixel, as the targets lie.
         mixed: Where mixup or CutMix are on, the second target of each image.
-        whole: Examples of the step, of which these are a part; by default these are all.
+        whole: Examples of the step over all processes, of which these are a part; by default
+            these are all.
     """
 
     indices: Tensor
@@ -65,7 +67,7 @@ class Batch(NamedTuple):
 
     @property
     def num_examples(self) -> int:
-        """Examples of the step."""
+        """Examples of the step, over all processes."""
         return len(self.targets) if self.whole is None else self.whole
 
     @property
@@ -255,6 +257,7 @@ def training_batches(
     epoch: int,
     *,
     first_step: int = 0,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[Batch]:
     """Give an epoch's batches: every image once, in the order of (seed, epoch), augmented.
 
@@ -265,19 +268,22 @@ def training_batches(
         recipe: Batch size, seed and augmentation.
         epoch: Counted from 0.
         first_step: Steps of this epoch that are already done and are left out.
+        share: Place of a process and number of processes: it gets its rows of each batch.
     """
     shown = shown_images(recipe, epoch, part.targets.cpu()).to(part.images.device)
-    for indices in steps_of(recipe, epoch, len(part.targets))[first_step:]:
-        indices = indices.to(part.images.device)
+    for every in steps_of(recipe, epoch, len(part.targets))[first_step:]:
+        own = share_of(len(every), share)
+        # What makes images wants one at least: a process without any makes one and drops it.
+        indices = (every[own] if own.stop > own.start else every[:1]).to(part.images.device)
         images = _augmented(part, value_range, spec, recipe, epoch, indices, shown)
         others = partners(recipe, epoch, indices, len(part.targets))
-        if others is None:
-            yield Batch(indices, images, part.targets[shown[indices]])
-            continue
-        second = _augmented(part, value_range, spec, recipe, epoch, others, shown)
-        images, shares = mix(images, second, recipe, epoch, indices)
-        mixed = Mixed(part.targets[shown[others]], shares)
-        yield Batch(indices, images, part.targets[shown[indices]], mixed=mixed)
+        mixed = None
+        if others is not None:
+            second = _augmented(part, value_range, spec, recipe, epoch, others, shown)
+            images, shares = mix(images, second, recipe, epoch, indices)
+            mixed = Mixed(part.targets[shown[others]], shares)
+        batch = Batch(indices, images, part.targets[shown[indices]], mixed=mixed, whole=len(every))
+        yield batch if own.stop > own.start else batch.part(torch.arange(0))
 
 
 def _augmented(

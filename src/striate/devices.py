@@ -7,17 +7,30 @@ from contextlib import contextmanager
 
 import torch
 
+from striate import distributed
 from striate.errors import UsageError
+from striate.launching import local_rank
 
 
 def choose_device(name: str) -> torch.device:
     """Turn ``"auto"`` or a device's name into a device.
 
+    Of several processes on a machine each gets a GPU of its own.
+
     Raises:
         UsageError: The device does not exist here.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and distributed.size() > 1:
+        place, count = local_rank(), torch.cuda.device_count()
+        if place >= count:
+            raise UsageError(
+                f"process {place + 1} of this machine has no GPU, there are {count}; give torchrun "
+                f"--nproc-per-node {count}, or striate --device cpu"
+            )
+        torch.cuda.set_device(place)
+        return torch.device("cuda", place)
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).item()  # reading it back, which "meta" cannot

@@ -36,6 +36,14 @@ class Interrupted(StriateError):
     exit_code = 130
 
 
+class FailedElsewhere(StriateError):
+    """Another of several processes failed and has said why; this one ends in silence."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Answer a name that does not exist with the nearest one that does, or with all of them.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +16,7 @@ from striate.datasets.listing import Listing
 from striate.datasets.sets import ImageSet
 from striate.datasets.splits import apply_split
 from striate.display import Display
+from striate.distributed import in_shares
 from striate.errors import DataError
 from striate.file_classification import logits_of_files
 from striate.file_data import Reading, form_for, read_files
@@ -86,9 +88,15 @@ class MemorySet:
     ) -> Tensor:
         """Score every image, a batch at a time."""
         stored = self.images.to(next(network.parameters()).device)
-        return averaged_scores(
-            network, stored, self.value_range, spec, recipe, progress=progress
-        ).cpu()
+        score = partial(
+            averaged_scores,
+            network,
+            value_range=self.value_range,
+            spec=spec,
+            recipe=recipe,
+            progress=progress,
+        )
+        return in_shares(stored, score).cpu()
 
     def picture(self, index: int) -> NDArray[np.uint8]:
         """Give an image as it is stored."""
@@ -146,14 +154,16 @@ class FileSet:
         form = form_of(spec, recipe)
         store = self.store if self.store.form == form else self._open(form)
         everything = torch.arange(len(store))
-        if recipe.protocol == "single":
-            loader = WindowLoader(store, spec, recipe, self.reading.workers)
-            return logits_of_files(
-                *(network, loader, everything, spec),
-                channels_last=recipe.channels_last,
-                progress=progress,
-            ).cpu()
-        return _by_views(network, store, recipe, spec, progress)
+        if recipe.protocol != "single":
+            return in_shares(everything, partial(_by_views, network, store, recipe, spec, progress))
+        loader = WindowLoader(store, spec, recipe, self.reading.workers)
+        score = partial(
+            logits_of_files,
+            *(network, loader, spec),
+            channels_last=recipe.channels_last,
+            progress=progress,
+        )
+        return in_shares(everything, score).cpu()
 
     def picture(self, index: int) -> NDArray[np.uint8]:
         """Give the middle of an image, as the first run reads it."""
@@ -213,11 +223,12 @@ def _by_views(
     recipe: Recipe,
     spec: InputSpec,
     progress: Progress | None,
+    chosen: Tensor,
 ) -> Tensor:
     device = next(network.parameters()).device
-    answers: list[Tensor | None] = [None] * len(store)
+    answers: dict[int, Tensor] = {}
     groups: dict[tuple[int, ...], list[int]] = {}
-    for index, size in enumerate(store.sizes.tolist()):
+    for index, size in zip(chosen.tolist(), store.sizes[chosen].tolist(), strict=True):
         groups.setdefault(tuple(size), []).append(index)
     done = 0
     for members in groups.values():
@@ -229,8 +240,8 @@ def _by_views(
             done += len(batch)
             store.release()
             if progress is not None:
-                progress(done, len(store))
-    return torch.stack([scores for scores in answers if scores is not None])
+                progress(done, len(chosen))
+    return torch.stack([answers[index] for index in chosen.tolist()])
 
 
 def _unit(store: ImageStore, index: int, channels: int) -> Tensor:
@@ -268,7 +279,7 @@ def evaluated_set(
     for note in (listing.layout, *listing.notes):
         display.note(note)
     if name == run.recipe.data and run.split is not None:
-        listing = apply_split(listing, run.split)
+        listing = apply_split(listing, run.split, drop_new=run.recipe.skip_bad)
     chosen = torch.zeros(len(listing.places), dtype=torch.bool)
     chosen[listing.parts.get("test", torch.arange(len(chosen)))] = True
     listing = replace(listing.keeping(chosen), parts={"test": torch.arange(int(chosen.sum()))})

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from striate.devices import choose_device
 from striate.display import Display, Silent
+from striate.distributed import from_first, is_first, processes
 from striate.ensembles import common, member, what_differs
 from striate.errors import DataError, UsageError
 from striate.evaluated_sets import EvaluatedSet, Pictures, evaluated_set
@@ -33,6 +34,7 @@ from striate.understanding import (
 MOST_MISTAKES = 100
 
 
+@processes()
 def evaluate(
     run: Run | Sequence[Run],
     data: str | None = None,
@@ -51,7 +53,8 @@ def evaluate(
     it returns; what follows is of runs that label whole images.
 
     Writes evaluation.json, confusion.svg, mistakes.html and result.png, and the accuracy into
-    the model card. For another set or protocol than the run's own, and for an ensemble, the
+    the model card; of several processes each sees its share of the images, and the first writes.
+    For another set or protocol than the run's own, and for an ensemble, the
     files carry that in their names, as in evaluation-usps.json, evaluation-ten-crop.json and
     evaluation-ensemble-3f81c2d0.json (eight digits for the other runs' folders), and the card
     stays as it is.
@@ -136,6 +139,8 @@ def evaluate(
         "files": list(evaluation_files(other)),
     }
     evaluation["seconds"] = round(time.monotonic() - started, 2)
+    if not is_first():
+        return evaluation
     pictures = Pictures(images)
     run.write_evaluation(
         evaluation,
@@ -163,7 +168,7 @@ def _scores(
     progress: Progress | None,
 ) -> Tensor:
     """Ask each run by its protocol, all checked first; average their probabilities."""
-    networks = [run.network().to(device) for run in runs]
+    networks = [from_first(run.network).to(device) for run in runs]
     for run, network in zip(runs, networks, strict=True):
         check_protocol(protocol or run.recipe.protocol, network, run.recipe, run.spec)
     recipes = [run.recipe.replace(protocol=protocol or run.recipe.protocol) for run in runs]

@@ -10,7 +10,7 @@ from torch import nn
 
 from striate.batches import Batch
 from striate.errors import UsageError
-from striate.gradients import Execution, Gradients
+from striate.gradients import Execution, Gradients, num_processes
 from striate.recipes import Recipe
 from striate.tasks import Task
 
@@ -54,6 +54,9 @@ def choose_execution(
     """
     recipe = gradients.recipe
     ways = _eager_ways(recipe, gradients.device, note)
+    if num_processes() > 1:  # they would measure different times, and so choose differently
+        note(f"several processes do not measure: {ways[0]}")
+        return ways[0]
     with torch.random.fork_rng():
         measured = [timed(gradients, way, batch) for way in ways]
         best = min(measured, key=lambda each: each.step)
@@ -67,10 +70,11 @@ def choose_execution(
                     best = compiled
     if len(measured) > 1:
         steps = ", ".join(f"{each.execution} {1000 * each.step:.3g} ms" for each in measured)
-        slowest = max(measured, key=lambda each: each.step)
+        plain = measured[0]
+        other = max(measured, key=lambda each: each.step) if best is plain else plain
         note(
-            f"a batch in {steps}: {best.execution} won, {slowest.step / best.step:.2f} times as "
-            f"fast as {slowest.execution}"
+            f"a batch in {steps}; {best.execution} from now on, {other.step / best.step:.2f} times "
+            f"as fast as {other.execution}"
         )
     return best.execution
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from striate.batches import Batch, Mixed
 from striate.datasets import list_images
 from striate.datasets.splits import apply_split
 from striate.display import Display
+from striate.distributed import in_shares, share_of
 from striate.errors import DataError
 from striate.file_data import FileData, Reading, read_files
 from striate.image_store import Form
@@ -53,27 +55,35 @@ class FileClassification(Labelling):
         """Say where batches are wanted; the images stay in their files."""
         self.device = device
 
-    def batches(self, epoch: int, first_step: int) -> Iterator[Batch]:
+    def batches(
+        self, epoch: int, first_step: int, share: tuple[int, int] = (0, 1)
+    ) -> Iterator[Batch]:
         """Give an epoch's examples, in an order of its own."""
-        steps = steps_of(self.recipe, epoch, self.num_examples)[first_step:]
         shown = self.training[shown_images(self.recipe, epoch, self.targets[self.training])]
-        seconds = [partners(self.recipe, epoch, step, self.num_examples) for step in steps]
-        requests = (
+        steps = steps_of(self.recipe, epoch, self.num_examples)[first_step:]
+        rows = [share_of(len(every), share) for every in steps]
+        # A process without examples makes one and drops it, as one in memory does.
+        parts = [
+            every[own] if own.stop > own.start else every[:1]
+            for every, own in zip(steps, rows, strict=True)
+        ]
+        seconds = [partners(self.recipe, epoch, part, self.num_examples) for part in parts]
+        windows = self.loader.batches(
             Request(shown[indices], indices, epoch)
-            for step, others in zip(steps, seconds, strict=True)
-            for indices in ([step] if others is None else [step, others])
+            for pair in zip(parts, seconds, strict=True)
+            for indices in pair
+            if indices is not None
         )
-        windows = self.loader.batches(requests)
-        for step, others in zip(steps, seconds, strict=True):
-            images = self._augmented(next(windows), epoch, step)
-            indices, targets = step.to(self.device), self.targets[shown[step]].to(self.device)
-            if others is None:
-                yield Batch(indices, images, targets)
-                continue
-            second = self._augmented(next(windows), epoch, others)
-            images, shares = mix(images, second, self.recipe, epoch, indices)
-            mixed = Mixed(self.targets[shown[others]].to(self.device), shares)
-            yield Batch(indices, images, targets, mixed=mixed)
+        for every, own, part, others in zip(steps, rows, parts, seconds, strict=True):
+            images = self._augmented(next(windows), epoch, part)
+            indices, targets = part.to(self.device), self.targets[shown[part]].to(self.device)
+            mixed = None
+            if others is not None:
+                second = self._augmented(next(windows), epoch, others)
+                images, shares = mix(images, second, self.recipe, epoch, indices)
+                mixed = Mixed(self.targets[shown[others]].to(self.device), shares)
+            batch = Batch(indices, images, targets, mixed=mixed, whole=len(every))
+            yield batch if own.stop > own.start else batch.part(torch.arange(0))
 
     def _augmented(self, windows: Tensor, epoch: int, indices: Tensor) -> Tensor:
         indices = indices.to(self.device)
@@ -85,13 +95,12 @@ class FileClassification(Labelling):
         """Show the network every validation image."""
         if not self.num_validation:
             raise ValueError("there is no validation part; set the recipe's validation above 0")
-        logits = logits_of_files(
-            network,
-            self.loader,
-            self.validation,
-            self.spec,
+        score = partial(
+            logits_of_files,
+            *(network, self.loader, self.spec),
             channels_last=self.recipe.channels_last,
         )
+        logits = in_shares(self.validation, score)
         targets = self.targets[self.validation].to(logits.device)
         wrong = int((logits.argmax(dim=1) != targets).sum())
         return Measures(self._loss(logits, targets).item(), wrong / len(targets))
@@ -135,8 +144,8 @@ def framed(windows: Tensor, spec: InputSpec) -> Tensor:
 def logits_of_files(
     network: nn.Module,
     loader: WindowLoader,
-    images: Tensor,
     spec: InputSpec,
+    images: Tensor,
     *,
     channels_last: bool = False,
     progress: Progress | None = None,
@@ -146,8 +155,8 @@ def logits_of_files(
     Args:
         network: Images to logits, on any one device.
         loader: Reads the images.
-        images: ``(N,)``, which of the loader's store.
         spec: The network's input.
+        images: ``(N,)``, which of the loader's store.
         channels_last: Memory format of the maps.
         progress: Called after each batch with the images done and the number of all.
 

@@ -1,6 +1,7 @@
 """One batch through the network and back: its loss, its mistakes, its gradients."""
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -143,7 +144,7 @@ class Gradients:
                 f"a batch of {len(batch.targets)} tiles is too large for the memory ({reason}); "
                 "go on in a new run with a smaller --batch-size or --tile"
             )
-        if _num_processes() > 1:
+        if num_processes() > 1:
             raise TrainingError(
                 f"{count} images at once are too large for the memory of a process ({reason}); "
                 f"begin anew with --micro-batch {max(1, count // 2)}"
@@ -178,7 +179,7 @@ def memory_format(network: nn.Module, *, channels_last: bool) -> torch.memory_fo
 
 def _parts(batch: Batch, micro_batch: int | None) -> Iterator[Batch]:
     """Cut a batch into parts of equal size, to one image; as many in every process."""
-    most = -(-batch.num_examples // _num_processes())
+    most = -(-batch.num_examples // num_processes())
     if micro_batch is None or micro_batch >= most:
         yield batch
         return
@@ -187,7 +188,8 @@ def _parts(batch: Batch, micro_batch: int | None) -> Iterator[Batch]:
         yield batch.part(rows)
 
 
-def _num_processes() -> int:
+def num_processes() -> int:
+    """Count the processes that compute parts of a batch together."""
     distributed = torch.distributed
     together = distributed.is_available() and distributed.is_initialized()
     return distributed.get_world_size() if together else 1
@@ -196,8 +198,8 @@ def _num_processes() -> int:
 def _lack_of_memory(error: Exception) -> str | None:
     """Give the reason of an error that says that the memory is full; None of any other."""
     text = str(error)
-    if isinstance(error, torch.OutOfMemoryError):
-        return text.split(". ")[0].removeprefix("CUDA ").lower()
-    if isinstance(error, MemoryError) or "can't allocate memory" in text:
-        return text.rpartition("] ")[2].split(". ")[0] or "memory is full"
-    return None
+    is_full = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+    if not is_full and "can't allocate memory" not in text:
+        return None
+    wanted = re.search(r"tried to allocate ([0-9.]+ \w+)", text, re.IGNORECASE)
+    return f"{wanted[1]} more were asked for" if wanted else "it is full"

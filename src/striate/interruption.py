@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from striate.launching import speaks
+
 
 def quit_at_ctrl_c() -> None:
     """End the program at Ctrl-C with exit code 130, wherever it is, until training takes over.
@@ -15,7 +17,8 @@ def quit_at_ctrl_c() -> None:
     """
 
     def leave(number: int, frame: object) -> None:
-        os.write(2, b"striate: interrupted\n")
+        if speaks():
+            os.write(2, b"striate: interrupted\n")
         os._exit(130)
 
     signal.signal(signal.SIGINT, leave)

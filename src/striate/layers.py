@@ -328,7 +328,7 @@ class Dropout(nn.Module):
                 f"Dropout was told of {len(indices)} images and meets {len(x)}; keep the images "
                 "on the first axis"
             )
-        units = x[0].numel()
+        units = x.shape[1:].numel()
         purpose = f"dropout {place} {self.uses}"
         self.uses += 1
         # Two units a hash: its 64 bits are read as two numbers of 32.

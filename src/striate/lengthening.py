@@ -1,5 +1,6 @@
 """A run that is to go on longer than was planned: its state and its recipe change together."""
 
+from striate.distributed import is_first
 from striate.errors import UsageError
 from striate.run_states import State
 from striate.runs import Run, plan_of
@@ -62,7 +63,8 @@ def lengthen(
         state["epochs_since_best"] = 0
     state["finished"] = False
     state["cut_after"] = 0
-    run.save(state)
+    if is_first():
+        run.save(state)
     run.follow(state)
     limit = "" if wanted[1] is None else f" or {wanted[1]:.0f} s"
     return f"lengthened after {steps:,} steps: now to {wanted[0]} epochs{limit}"

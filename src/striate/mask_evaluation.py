@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from striate import datasets
 from striate.datasets.masks import IGNORED, MaskedImage, MaskSet
 from striate.devices import choose_device
+from striate.distributed import add_up, from_first, is_first, joined, own_slice
 from striate.ensembles import common, member, what_differs
 from striate.errors import DataError
 from striate.mask_data import as_shown
@@ -74,13 +75,14 @@ def evaluate_masks(
         _check(each, masks)
     part, place = masks.parts["test"], choose_device(device)
     members = [
-        (pixel_form(each.network().to(place), each.recipe.network), each.tile_spec, views)
+        (pixel_form(from_first(each.network).to(place), each.recipe.network), each.tile_spec, views)
         for each, views in zip(runs, protocols, strict=True)
     ]
     in_membranes = run.classes == ("membrane", "cell")
     confusion = torch.zeros(len(run.classes), len(run.classes), dtype=torch.int64)
     per_image, answers, cells = [], [], []
-    for number, image in enumerate(part):
+    own = own_slice(len(part))
+    for number, image in enumerate(part[own]):
         shares = _shares(members, image, place)
         answers.append(shares.argmax(dim=0).to(torch.uint8))
         counts = count_pixels(answers[-1], image.mask, len(run.classes))
@@ -90,7 +92,9 @@ def evaluate_masks(
         if in_membranes:
             cells.append(shares[1].numpy())
         if progress is not None:
-            progress(number + 1, len(part))
+            progress(number + 1, own.stop - own.start)
+    confusion = add_up(confusion)
+    per_image, answers, cells = joined(per_image), joined(answers), joined(cells)
     told = [member(each, protocol) for each in runs]
     is_own = data in (None, run.recipe.data)
     other = what_differs(runs, "" if is_own else masks.name, protocol)
@@ -115,6 +119,8 @@ def evaluate_masks(
         truths = [(image.mask == 1).numpy() for image in part]
         evaluation["membranes"] = membrane_scores(cells, truths)
     evaluation["seconds"] = round(time.monotonic() - started, 2)
+    if not is_first():
+        return evaluation
     run.write_evaluation(
         evaluation,
         confusion=confusion_matrix(evaluation["confusion"], run.classes),

@@ -40,6 +40,9 @@ def misfits(recipe: Recipe, spec: InputSpec, *, has_validation: bool) -> list[Mi
         )
         if is_chosen and not has_validation
     ]
+    if recipe.micro_batch is not None and recipe.micro_batch >= recipe.batch_size:
+        reason = f"micro_batch {recipe.micro_batch} does nothing with {recipe.batch_size} in a step"
+        found.append(Misfit(reason, "fewer or leave it out"))
     if recipe.pca_color and spec.channels != 3:
         channels = f"{spec.channels} channel{'s' if spec.channels > 1 else ''}"
         reason = f"pca_color shifts red, green and blue, but the images have {channels}"

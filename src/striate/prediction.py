@@ -92,7 +92,8 @@ def adapt(
         way = "dark on light" if _direction(spec) == 1 else "light on dark"
         notes.append(f"inverted ({way})" if invert is None else "inverted, as asked")
     if _is_photograph(spec) or (spec.kept_size and pixels.shape[:2] == spec.training_size):
-        notes.append(f"read at {'×'.join(map(str, spec.input_size[::-1]))} as in training")
+        if pixels.shape[:2] != spec.input_size:
+            notes.append(f"read at {'×'.join(map(str, spec.input_size[::-1]))} as in training")
         window = window_of_file(pixels, image, full_scale, spec)
         return (1 - window if picture.inverted else window), tuple(notes)
     if pixels.shape[:2] == spec.image_size:

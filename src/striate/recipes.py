@@ -169,7 +169,7 @@ class Recipe(BaseModel):
     )
     precision: Literal["float32", "bf16", "auto"] = Field(
         "float32",
-        description="What maps are computed in; weights, sums and loss stay float32. auto: bf16 "
+        description="What maps are computed in; weights and loss stay float32. auto: bf16 "
         "on a GPU that has it, and on a processor where a short measurement shows that it pays.",
     )
     compile: Literal["off", "auto", "on"] = Field(

@@ -31,7 +31,7 @@ def check_free(path: Path, *, overwrite: bool) -> None:
     clear_leftovers(path)
     if path.exists() and not path.is_dir():
         raise UsageError(f"{path} exists and is not a run; choose another --out")
-    if _is_run(path):
+    if is_run(path):
         if not overwrite:
             raise UsageError(
                 f"{path} holds a run; go on with `striate train --resume {path}`, replace it "
@@ -93,13 +93,13 @@ def create_run(
         written = {"format": FORMAT, **environment}
         write_file(beside / "environment.json", json.dumps(written, indent=1) + "\n")
         Run(beside).save(state)
-        if overwrite and _is_run(path):
+        if overwrite and is_run(path):
             _replace(path, beside)
         else:
             beside.rename(path)  # over nothing, or over an empty folder
         sync_folder(path.parent)
     except OSError as error:
-        if _is_run(path):
+        if is_run(path):
             check_free(path, overwrite=False)  # somebody else's run came first: say so
         raise RunError(
             f"could not make {path}: {error.strerror or error}; choose another place with --out"
@@ -135,5 +135,6 @@ def _replace(path: Path, beside: Path) -> None:
     shutil.rmtree(replaced)
 
 
-def _is_run(path: Path) -> bool:
+def is_run(path: Path) -> bool:
+    """Say whether a folder is a run, finished or not."""
     return all((path / name).exists() for name in ("recipe.yaml", "environment.json", "state"))

@@ -38,6 +38,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from striate import plotting
+from striate.distributed import is_first
 from striate.errors import DataError, RunError, UsageError
 from striate.files import locked, write_file
 from striate.model_card import model_card
@@ -289,7 +290,8 @@ class Run:
         if plan == plan_of(self.recipe):
             return False
         self.recipe = self.recipe.replace(**plan)
-        write_file(self.path / "recipe.yaml", self.recipe.to_yaml())
+        if is_first():
+            write_file(self.path / "recipe.yaml", self.recipe.to_yaml())
         return True
 
     def save(self, state: State) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from striate.batches import Batch
 from striate.datasets.masks import IGNORED
 from striate.dense_form import dense
+from striate.distributed import add_up, joined, own_slice, share_of, total
 from striate.mask_data import MaskData, as_shown, class_weights, tiles_per_epoch, with_weights
 from striate.models import find_network
 from striate.modes import evaluating
@@ -66,22 +67,28 @@ class Segmentation:
         """Give what is shown tiles: a network of windows in its dense form."""
         return pixel_form(network, self.recipe.network)
 
-    def batches(self, epoch: int, first_step: int) -> Iterator[Batch]:
+    def batches(
+        self, epoch: int, first_step: int, share: tuple[int, int] = (0, 1)
+    ) -> Iterator[Batch]:
         """Cut an epoch's tiles, as many of each image."""
         places = torch.arange(self.num_examples)
-        for indices in torch.split(places, self.recipe.batch_size)[first_step:]:
-            batch = self.tiles.batch(epoch, indices)
+        for every in torch.split(places, self.recipe.batch_size)[first_step:]:
+            own = share_of(len(every), share)
+            count = own.stop - own.start
+            # A process without tiles cuts one to learn what they look like, and drops it.
+            batch = self.tiles.batch(epoch, every[own] if count else every[:1])
             weights = batch.weights
             yield Batch(
-                batch.indices,
-                batch.images.to(self.device),
-                batch.targets.to(self.device),
-                None if weights is None else weights.to(self.device),
+                batch.indices[:count],
+                batch.images[:count].to(self.device),
+                batch.targets[:count].to(self.device),
+                None if weights is None else weights[:count].to(self.device),
+                whole=len(every),
             )
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Average over the pixels that count."""
-        return self._loss(logits, batch.targets, batch.weights)
+        return self._loss(logits, batch.targets, batch.weights, total)
 
     def mistakes(self, logits: Tensor, batch: Batch) -> tuple[int, int]:
         """Count the pixels that are wrong, and those that count."""
@@ -95,10 +102,12 @@ class Segmentation:
         form = self.form(network)
         losses, confusion = [], torch.zeros(len(self.classes), len(self.classes), dtype=torch.int64)
         with evaluating(form):
-            for each in self.validation:
+            for each in self.validation[own_slice(len(self.validation))]:
                 image = as_shown(each, self.spec).to(self.device)
                 logits, targets = whole(form, image)[None], each.mask[None]
                 losses.append(self._loss(logits, targets).item())
                 confusion += count_pixels(logits.argmax(dim=1), targets, len(self.classes))
+        losses = joined(losses)
+        confusion = add_up(confusion)
         error = 1 - int(confusion.diagonal().sum()) / max(int(confusion.sum()), 1)
         return Measures(sum(losses) / len(losses), error, mean_dice(confusion))

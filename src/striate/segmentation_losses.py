@@ -1,5 +1,6 @@
 """What training with masks minimises, each with its paper: a class, or a weight, for each pixel."""
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
@@ -11,15 +12,28 @@ FOCUS = 2.0
 LOSSES_OF_MASKS = ("cross-entropy", "dice", "dice-plain", "cross-entropy+dice", "focal")
 
 
+# Adds sums over pixels up over the processes that have parts of the batch.
+Total = Callable[[Tensor], Tensor]
+
+
+def _alone(sums: Tensor) -> Tensor:
+    return sums
+
+
 class PixelLoss(Protocol):
     """A loss over masks.
 
     Takes logits ``(N, K, *spatial)``, targets ``(N, *spatial)``, class indices as integers where
-    255 is left out, and perhaps a weight for each pixel, ``(N, *spatial)``; gives a number.
+    255 is left out, perhaps a weight for each pixel, ``(N, *spatial)``, and, where the batch has
+    parts elsewhere, what adds up sums over pixels; gives a number.
     """
 
     def __call__(  # noqa: D102
-        self, logits: Tensor, targets: Tensor, weights: Tensor | None = None
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        weights: Tensor | None = None,
+        total: Total = _alone,
     ) -> Tensor: ...
 
 
@@ -52,7 +66,13 @@ class WeightedCrossEntropy(NamedTuple):
     class_weights: tuple[float, ...] | None = None
     focus: float = 0.0
 
-    def __call__(self, logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    def __call__(
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        weights: Tensor | None = None,
+        total: Total = _alone,
+    ) -> Tensor:
         """Average over the pixels that count."""
         logits, targets = _precise(logits), targets.to(torch.int64)
         losses = F.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="none")
@@ -64,7 +84,7 @@ class WeightedCrossEntropy(NamedTuple):
             counted = counted * table[targets.clamp(max=len(table) - 1)]
         if weights is not None:
             counted = counted * weights
-        return (losses * counted).sum() / counted.sum().clamp(min=1e-12)
+        return total((losses * counted).sum()) / total(counted.sum()).clamp(min=1e-12)
 
 
 class SoftDice(NamedTuple):
@@ -89,7 +109,13 @@ class SoftDice(NamedTuple):
 
     squared: bool = True
 
-    def __call__(self, logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    def __call__(
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        weights: Tensor | None = None,
+        total: Total = _alone,
+    ) -> Tensor:
         """Average one minus Dice over the classes; weights multiply every sum's terms."""
         logits = _precise(logits)
         counted = (targets != IGNORED).to(logits.dtype)
@@ -100,8 +126,8 @@ class SoftDice(NamedTuple):
         for number in range(1, logits.shape[1]):
             p = shares[:, number]
             g = (targets == number).to(logits.dtype)
-            overlap = (counted * p * g).sum()
-            both = (counted * (p.square() + g if self.squared else p + g)).sum()
+            overlap = total((counted * p * g).sum())
+            both = total((counted * (p.square() + g if self.squared else p + g)).sum())
             dices.append((2 * overlap + 1e-7) / (both + 1e-7))
         return 1 - torch.stack(dices).mean()
 
@@ -111,9 +137,15 @@ class Sum(NamedTuple):
 
     losses: tuple[PixelLoss, ...]
 
-    def __call__(self, logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    def __call__(
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        weights: Tensor | None = None,
+        total: Total = _alone,
+    ) -> Tensor:
         """Add them up."""
-        return torch.stack([loss(logits, targets, weights) for loss in self.losses]).sum()
+        return torch.stack([loss(logits, targets, weights, total) for loss in self.losses]).sum()
 
 
 def pixel_loss(name: str, class_weights: tuple[float, ...] | None = None) -> PixelLoss:

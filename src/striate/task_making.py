@@ -159,11 +159,6 @@ def _classification(
 ) -> Prepared:
     data = load_training_data(recipe, data_dir)
     recipe = sized(recipe, given, len(data.training.targets))
-    if recipe.micro_batch is not None and recipe.micro_batch >= recipe.batch_size:
-        raise UsageError(
-            f"micro_batch {recipe.micro_batch} does nothing with a batch of {recipe.batch_size}; "
-            "leave it out, or give fewer"
-        )
     input_shape = find_network(recipe.network).input_shape
     channels = data.training.images.shape[1]
     recipe, notes = suited(recipe, given, channels, input_shape)

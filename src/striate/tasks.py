@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from striate.batches import Batch, TrainingData, training_batches
 from striate.datasets.sets import Part
+from striate.distributed import in_shares, total
 from striate.losses import CrossEntropy, Loss, MaximumAPosteriori, SquaredError, balanced
 from striate.ordering import steps_per_epoch
 from striate.preparation import InputSpec
@@ -61,17 +62,26 @@ class Task(Protocol):
     def form(self, network: nn.Module) -> nn.Module:
         """Give what is shown the batches: the network itself, or a form that shares its weights."""
 
-    def batches(self, epoch: int, first_step: int) -> Iterator[Batch]:
-        """Give an epoch's batches from a step on, each a function of seed, epoch and place."""
+    def batches(
+        self, epoch: int, first_step: int, share: tuple[int, int] = (0, 1)
+    ) -> Iterator[Batch]:
+        """Give an epoch's batches from a step on, each a function of seed, epoch and place.
+
+        Of each batch a process gets its share of the rows: its place, and how many there are.
+        """
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Give what is minimised: of a whole batch a mean, of a part of it, its share of that."""
+        """Give what is minimised: of a whole batch a mean, of a part of it, its share of that.
+
+        Parts at one time in several processes are added up: the number is the same on all, its
+        gradients are to be added up over them.
+        """
 
     def mistakes(self, logits: Tensor, batch: Batch) -> tuple[int, int]:
-        """Count what is wrong, and how many there were to be right."""
+        """Count what is wrong here, and how many there were to be right."""
 
     def validate(self, network: nn.Module) -> Measures:
-        """Measure a network on the validation part, if there is one."""
+        """Measure a network on the validation part, if there is one, each process on its share."""
 
 
 class Labelling:
@@ -93,11 +103,14 @@ class Labelling:
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Average over the images; of mixed ones both targets count, each by its share."""
+        if len(batch.targets) == 0:
+            return total(0 * logits.sum())
         if batch.mixed is None:
-            return self._loss(logits, batch.targets) * batch.share
+            return total(self._loss(logits, batch.targets) * batch.share)
         targets, shares = batch.mixed
         own = self._loss.each(logits, batch.targets)
-        return torch.lerp(self._loss.each(logits, targets), own, shares).mean() * batch.share
+        mean = torch.lerp(self._loss.each(logits, targets), own, shares).mean()
+        return total(mean * batch.share)
 
     def mistakes(self, logits: Tensor, batch: Batch) -> tuple[int, int]:
         """Count the images that are wrong; right is the target with the larger share."""
@@ -131,10 +144,14 @@ class Classification(Labelling):
         self.training = _to(self.training, device)
         self.validation = None if self.validation is None else _to(self.validation, device)
 
-    def batches(self, epoch: int, first_step: int) -> Iterator[Batch]:
+    def batches(
+        self, epoch: int, first_step: int, share: tuple[int, int] = (0, 1)
+    ) -> Iterator[Batch]:
         """Give every image once, in an order of its own."""
         return training_batches(
-            self.training, self.value_range, self.spec, self.recipe, epoch, first_step=first_step
+            *(self.training, self.value_range, self.spec, self.recipe, epoch),
+            first_step=first_step,
+            share=share,
         )
 
     def validate(self, network: nn.Module) -> Measures:
@@ -142,12 +159,10 @@ class Classification(Labelling):
         part = self.validation
         if part is None:
             raise ValueError("there is no validation part; set the recipe's validation above 0")
-        logits = logits_of(
-            network,
+        last = self.recipe.channels_last
+        logits = in_shares(
             part.images,
-            self.value_range,
-            self.spec,
-            channels_last=self.recipe.channels_last,
+            lambda own: logits_of(network, own, self.value_range, self.spec, channels_last=last),
         )
         wrong = int((logits.argmax(dim=1) != part.targets).sum())
         return Measures(self._loss(logits, part.targets).item(), wrong / len(part.targets))

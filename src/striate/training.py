@@ -1,24 +1,31 @@
 """Training from a recipe to a run folder, and going on with a run."""
 
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from striate.datasets import absolute, is_path
 from striate.devices import choose_device, suited_threads, threads
 from striate.display import Display, Silent
+from striate.distributed import from_first, is_first, processes, remember, remembered, size
 from striate.errors import DataError
 from striate.event_files import FOLDER, Recording, require_event_files
 from striate.file_data import Reading
+from striate.launching import is_launched
 from striate.lengthening import lengthen
 from striate.models import with_defaults
 from striate.provenance import environment
 from striate.recipes import Recipe
-from striate.run_creation import check_free, clear_leftovers, create_run
+from striate.run_creation import check_free, clear_leftovers, create_run, is_run
 from striate.runs import Run, network_options
 from striate.task_making import again, load_weights, prepare
 from striate.training_loop import SECONDS_BETWEEN_SAVES, TrainingLoop
 from striate.weights import open_weights
 
 
+@processes()
 def train(
     recipe: Recipe,
     out: Path | str,
@@ -33,6 +40,9 @@ def train(
     save_seconds: float = SECONDS_BETWEEN_SAVES,
 ) -> Run:
     """Train a network as a recipe says and leave a run folder.
+
+    Processes that torchrun started work on one run together; the first writes it. Where one was
+    killed and torchrun started all anew, the run of this torchrun command goes on.
 
     Args:
         recipe: All choices of the run.
@@ -66,12 +76,23 @@ def train(
         >>> [row["epoch"] for row in run.progress()]
         [1.0]
     """
-    display = display or Silent()
+    display = _heard(display)
     place = Path(out).resolve()
+    if from_first(lambda: _is_of_this_job(place)):
+        display.note(f"the processes were started anew; going on with {place}")
+        return resume(
+            place,
+            data_dir=data_dir,
+            device=device,
+            num_threads=num_threads,
+            reading=reading,
+            display=display,
+            save_seconds=save_seconds,
+        )
     if tensorboard:
         require_event_files()
-        display = Recording(display, place)
-    check_free(place, overwrite=overwrite)
+        display = Recording(display, place) if is_first() else display
+    from_first(lambda: check_free(place, overwrite=overwrite))
     chosen = choose_device(device)
     if is_path(recipe.data):  # to be found again from wherever the run is resumed
         recipe = recipe.replace(data=absolute(recipe.data))
@@ -85,9 +106,9 @@ def train(
             recipe = recipe.replace(input_range=None)
     prepared = prepare(recipe, given, display, data_dir, reading)
     work = prepared.multiply_adds * prepared.recipe.batch_size
-    num_threads = num_threads or suited_threads(work)
+    num_threads = num_threads or suited_threads(work // size())
     made = {**environment(prepared.recipe, prepared.task, chosen), "threads": num_threads}
-    made |= prepared.facts
+    made |= {**prepared.facts, **_job()}
     if weights is not None:
         prepared, report = load_weights(prepared, weights, display)
         facts = {"given": weights.given, "file": str(weights.path), "sha256": weights.sha256}
@@ -98,21 +119,24 @@ def train(
         recipe, task, network, device=chosen, display=display, save_seconds=save_seconds
     )
     with threads(num_threads):
-        run = create_run(
-            place,
-            recipe=recipe,
-            spec=spec,
-            classes=task.classes,
-            environment=made,
-            state=loop.state(),
-            split=parts,
-            overwrite=overwrite,
+        run = from_first(
+            lambda: create_run(
+                place,
+                recipe=recipe,
+                spec=spec,
+                classes=task.classes,
+                environment=made,
+                state=loop.state(),
+                split=parts,
+                overwrite=overwrite,
+            )
         )
-        with run.locked():
+        with _kept_from_others(run):
             loop.go(run)
-    return Run(place)
+    return from_first(lambda: Run(place))
 
 
+@processes()
 def resume(
     path: Path | str,
     *,
@@ -151,17 +175,17 @@ def resume(
         RunError: The run is damaged, or none of its states is whole.
         DataError: The data are not those the run began with.
     """
-    display = display or Silent()
-    clear_leftovers(Path(path).resolve())
-    run = Run(path)
+    display = _heard(display)
+    run = from_first(lambda: _opened(Path(path)))
     chosen = choose_device(run.environment["device"] if device == "auto" else device)
-    with run.locked():
-        state, notes = run.load_state()
+    with _kept_from_others(run):
+        state, notes = from_first(run.load_state)
         for note in notes:
             display.note(note)
         if tensorboard or (run.path / FOLDER).is_dir():
             require_event_files()
-            display = Recording(display, run.path, list(state["progress"]))
+            if is_first():
+                display = Recording(display, run.path, list(state["progress"]))
         if run.follow(state):
             display.note(f"recipe.yaml follows the state: {run.recipe.epochs} epochs")
         moved = data_dir is not None and is_path(run.recipe.data)
@@ -189,6 +213,46 @@ def resume(
                 f"with {num_threads} threads instead of {state['threads']} the weights will not "
                 "be, bit for bit, those of an unbroken run"
             )
+        if not state["finished"] and size() != (before := state.get("processes", 1)):
+            display.note(
+                f"with {size()} process{'es' * (size() > 1)} instead of {before} the weights will "
+                "not be, bit for bit, those of an unbroken run"
+            )
         with threads(num_threads or state["threads"]):
             loop.go(run)
+    return from_first(lambda: Run(path))
+
+
+def _heard(display: Display | None) -> Display:
+    """Let the first process alone be heard."""
+    return display if display is not None and is_first() else Silent()
+
+
+def _opened(path: Path) -> Run:
+    clear_leftovers(path.resolve())
     return Run(path)
+
+
+@contextmanager
+def _kept_from_others(run: Run) -> Iterator[None]:
+    """Lock the run, where this process is the one that writes it."""
+    if not is_first():
+        yield
+        return
+    with run.locked():
+        yield
+
+
+def _job() -> dict[str, Any]:
+    """Say for environment.json which torchrun command a run is of, and remember it."""
+    if not is_launched():
+        return {}
+    job = from_first(lambda: remembered("job") or uuid.uuid4().hex)
+    remember("job", job)
+    return {"processes": size(), "job": job}
+
+
+def _is_of_this_job(place: Path) -> bool:
+    """Say whether a run is one that this torchrun command began before a process was killed."""
+    job = remembered("job")
+    return job is not None and is_run(place) and Run(place).environment.get("job") == job

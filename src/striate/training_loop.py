@@ -1,6 +1,7 @@
 """The loop that updates weights: epochs, choices on validation, saving, stopping."""
 
 import copy
+import hashlib
 import math
 import threading
 import time
@@ -10,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from striate import distributed
+from striate.batch_statistics import over_processes
 from striate.batches import Batch
 from striate.display import Display, Silent
 from striate.errors import Interrupted, RunError, TrainingError
@@ -65,6 +68,7 @@ class TrainingLoop:
         self.display = display or Silent()
         self.device = device = device or torch.device("cpu")
         self.save_seconds = save_seconds
+        over_processes(network)
         self.network = network.to(device).train()
         roles = tune(self.network, recipe)
         task.to(device)
@@ -89,6 +93,7 @@ class TrainingLoop:
             "best": self.best,
             "threads": torch.get_num_threads(),
             "plan": plan_of(self.recipe),
+            "processes": distributed.size(),
             "micro_batch": self.gradients.micro_batch,
             "execution": self.gradients.execution._asdict() if self.is_chosen else None,
         }
@@ -112,6 +117,7 @@ class TrainingLoop:
         """Train until the recipe is done, saving on the way."""
         recipe, at = self.recipe, self.at
         examples = self.task.num_examples
+        self._require_equal()
         if not at.finished:
             self.display.note(self._plan())
             self._choose_execution(run)
@@ -143,6 +149,12 @@ class TrainingLoop:
         """Measure how to compute, once for a run: what is resumed goes on in the same way."""
         if self.is_chosen:
             return
+        if distributed.size() > 1:  # their measurements would differ, and so would their steps
+            self.display.note(
+                f"several processes compute as they are told: {self.gradients.execution}"
+            )
+            self.is_chosen = True
+            return
         batch = next(iter(self.task.batches(self.at.epoch, self.at.step)))
         steps = (self.recipe.epochs - self.at.epoch) * self.steps_per_epoch - self.at.step
         chosen = choose_execution(self.gradients, batch, steps, self.display.note)
@@ -153,12 +165,24 @@ class TrainingLoop:
     def _plan(self) -> str:
         """Say in a line what is about to be done."""
         threads = torch.get_num_threads()
+        spread = f", {distributed.size()} processes" if distributed.size() > 1 else ""
         return (
             f"{self.recipe.network} on {self.recipe.data}: "
             f"{_counted(self.task.num_training, 'image')}, "
             f"{_counted(self.steps_per_epoch, 'step')} an epoch, {self.device}, "
-            f"{_counted(threads, 'thread')}{self._moving()}{self._at_once()}"
+            f"{_counted(threads, 'thread')}{spread}{self._moving()}{self._at_once()}"
         )
+
+    def _require_equal(self) -> None:
+        """Refuse processes that would learn from other data or begin with other weights."""
+        if distributed.size() == 1:
+            return
+        remedy = "give every machine the same data and the same striate"
+        distributed.require_equal("the data", self.task.fingerprint, remedy)
+        content = hashlib.sha256()
+        for tensor in self.network.state_dict().values():
+            content.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        distributed.require_equal("the weights", content.hexdigest(), remedy)
 
     def _moving(self) -> str:
         sizes = [parameter.numel() for parameter in self.network.parameters()]
@@ -174,37 +198,47 @@ class TrainingLoop:
     def epoch(self, run: Run, stopped: threading.Event) -> None:
         """Train to the end of the epoch, from the step where it stands."""
         recipe, at = self.recipe, self.at
-        for batch in self.task.batches(at.epoch, at.step):
+        share = distributed.rank(), distributed.size()
+        for batch in self.task.batches(at.epoch, at.step, share):
             loss = self._step(run, batch)
             at.step += 1
-            self._read_clock()
-            self.display.step(at.epoch + 1, len(batch.targets), loss)
+            self.display.step(at.epoch + 1, batch.num_examples, loss)
+            is_stopped = self._read_clock(stopped.is_set())
             if recipe.time is not None and at.elapsed >= recipe.time:
                 break
-            if stopped.is_set():
+            if is_stopped:
                 self._save(run)
+                distributed.wait()
                 raise Interrupted(
                     f"stopped in epoch {at.epoch + 1}, step {at.step}; all is saved, go on with "
                     f"`striate train --resume {run.path}`"
                 )
         self._end_epoch(run)
 
-    def _read_clock(self) -> None:
-        """Take the time in begun milliseconds, so that what is compared is what is written."""
-        self.at.elapsed = math.ceil(1000 * (time.monotonic() - self.started)) / 1000
+    def _read_clock(self, is_stopped: bool = False) -> bool:
+        """Take the first process's time, and say whether any process was told to stop.
+
+        The time is in begun milliseconds, so that what is compared is what is written.
+        """
+        elapsed = math.ceil(1000 * (time.monotonic() - self.started)) / 1000
+        told = torch.tensor([elapsed * distributed.is_first(), is_stopped], dtype=torch.float64)
+        self.at.elapsed, stops = distributed.add_up(told).tolist()
+        return bool(stops)
 
     def _step(self, run: Run, batch: Batch) -> float:
         at, rate = self.at, self._rate(self.at.step)
-        loss, wrong, judged = self.gradients(at.epoch, batch)
+        loss, *counts = self.gradients(at.epoch, batch)
         if not math.isfinite(loss):
             self._refuse(run, f"the loss is {loss}", rate, batch.indices)
+        distributed.add_up_gradients(self.optimizer.parameters)
         self.optimizer.step(rate)
         if self.average is not None:
             update_average(self.average, self.network, self.recipe.ema, self.optimizer.steps)
-        at.loss_sum += loss * len(batch.targets)
+        at.loss_sum += loss * batch.num_examples
+        wrong, judged = distributed.add_up(torch.tensor(counts)).tolist()
         at.mistakes += wrong
         at.judged += judged
-        at.seen += len(batch.targets)
+        at.seen += batch.num_examples
         return loss
 
     def _rate(self, step_of_epoch: int) -> float:
@@ -273,6 +307,8 @@ class TrainingLoop:
         return {name: tensor.detach().clone() for name, tensor in weights.items()}
 
     def _save(self, run: Run) -> None:
+        if not distributed.is_first():
+            return
         try:
             run.save(self.state())
         except RunError as error:
@@ -282,20 +318,22 @@ class TrainingLoop:
 
     def _refuse(self, run: Run, what: str, rate: float, indices: Tensor | None) -> None:
         at = self.at
-        file = run.note_stop(
-            {
-                "reason": what,
-                "epoch": at.epoch + 1,
-                "step": at.step + 1,
-                "learning_rate": rate,
-                "images": None if indices is None else indices.tolist(),
-                "largest_weight": {
-                    name: weight.detach().abs().max().item()
-                    for name, weight in self.network.named_parameters()
-                },
-            }
-        )
-        run.write_results(self.best["weights"], at.rows)
+        parts = distributed.gather_objects([] if indices is None else indices.tolist())
+        stop = {
+            "reason": what,
+            "epoch": at.epoch + 1,
+            "step": at.step + 1,
+            "learning_rate": rate,
+            "images": None if indices is None else [index for part in parts for index in part],
+            "largest_weight": {
+                name: weight.detach().abs().max().item()
+                for name, weight in self.network.named_parameters()
+            },
+        }
+        file = distributed.from_first(lambda: run.note_stop(stop))
+        if distributed.is_first():
+            run.write_results(self.best["weights"], at.rows)
+        distributed.wait()
         raise TrainingError(
             f"{what} in epoch {at.epoch + 1}, step {at.step + 1}, at learning rate {rate:.3g}; "
             f"the best weights before it are kept, see {file}; try a lower --learning-rate"

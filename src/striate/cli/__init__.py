@@ -3,15 +3,17 @@
 import importlib
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 
 import striate
 from striate.cli import compare, data, draw, lists, results, study
-from striate.errors import Interrupted, StriateError
+from striate.errors import FailedElsewhere, Interrupted, StriateError
 from striate.interruption import quit_at_ctrl_c
+from striate.launching import is_launched, leave, speaks
 
 TRAIN_HELP = """Train NETWORK on DATA, or by a --recipe, and leave a run folder.
 
@@ -41,7 +43,10 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that knows no "×" still gets the rest
-    sys.exit(run_command(sys.argv[1:]))
+    code = run_command(sys.argv[1:])
+    if is_launched():
+        leave(code)
+    sys.exit(code)
 
 
 def run_command(arguments: Sequence[str]) -> int:
@@ -54,7 +59,10 @@ def run_command(arguments: Sequence[str]) -> int:
         The exit code: 0 done, 1 failed, 2 usage, 3 data problem, 130 interrupted.
     """
     try:
-        code = int(_app(arguments)(list(arguments), standalone_mode=False) or 0)
+        with _together(arguments) as takes_part:
+            if not takes_part:
+                return 0
+            code = int(_app(arguments)(list(arguments), standalone_mode=False) or 0)
         if code == Interrupted.exit_code:  # the parser takes Ctrl-C and says nothing
             raise KeyboardInterrupt
         return code
@@ -64,6 +72,8 @@ def run_command(arguments: Sequence[str]) -> int:
         else:
             error.show()
         return int(error.exit_code)
+    except FailedElsewhere as error:
+        return error.exit_code
     except StriateError as error:
         print(f"striate: {error}", file=sys.stderr)
         return error.exit_code
@@ -74,6 +84,23 @@ def run_command(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         print("striate: interrupted", file=sys.stderr)
         return Interrupted.exit_code
+
+
+@contextmanager
+def _together(arguments: Sequence[str]) -> Iterator[bool]:
+    """Join the processes that torchrun started; say whether this one has something to do.
+
+    What they do not do together, the first does alone.
+    """
+    if not is_launched():
+        yield True
+    elif {"train", "evaluate"}.isdisjoint(arguments[:1]):
+        yield speaks()
+    else:
+        from striate.distributed import processes
+
+        with processes():
+            yield True
 
 
 def _one_line(error: Any) -> str:

@@ -58,8 +58,10 @@ NUMERIC = (
 )
 
 
-def chosen_reading(workers: int | None, cache: str | None) -> "Reading":
-    """Say how images in files are to be read, from what was typed."""
+def chosen_reading(workers: int | None, cache: str | None) -> "Reading | None":
+    """Say how images in files are to be read, from what was typed; None where nothing was."""
+    if workers is None and cache is None:
+        return None
     from striate.file_data import default_reading
 
     reading = default_reading()

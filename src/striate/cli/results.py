@@ -20,6 +20,7 @@ from striate.cli.options import (
     print_table,
 )
 from striate.errors import DataError, RunError, StriateError, UsageError
+from striate.launching import speaks
 
 if TYPE_CHECKING:
     from striate.mask_prediction import Labelled
@@ -73,10 +74,11 @@ def evaluate(
     """Measure a run on the test part of its data; reports go into the (first) run's folder."""
     from striate.devices import threads as computing_with
     from striate.display import choose_display, image_bar
+    from striate.distributed import from_first
 
     with image_bar() as progress, computing_with(threads):
         evaluation = striate.evaluate(
-            [striate.Run(run) for run in runs],
+            from_first(lambda: [striate.Run(run) for run in runs]),
             data,
             protocol=protocol,
             error_rate=error_rate,
@@ -86,6 +88,8 @@ def evaluate(
             display=choose_display(),
             progress=progress,
         )
+    if not speaks():
+        return
     if as_json:
         print(json.dumps(evaluation, indent=1))
         return

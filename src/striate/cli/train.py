@@ -13,6 +13,7 @@ import striate
 from striate.cli.options import Cache, DataDir, Device, Json, Threads, Workers, chosen_reading
 from striate.datasets import PIPE
 from striate.errors import UsageError
+from striate.launching import speaks
 from striate.models import RECIPES, find_network, find_recipe, outline, with_defaults
 from striate.recipes import Recipe, recipe_fields
 
@@ -130,7 +131,9 @@ def train(
     else:
         chosen = chosen_recipe(network, data, recipe, given)
         _refuse_without_effect(with_defaults(chosen), given)
-        folder = out or _reserve_folder(chosen)
+        from striate.distributed import from_first, is_first
+
+        folder = out or from_first(lambda: _reserve_folder(chosen))
         try:
             run = striate.train(
                 *(chosen, folder),
@@ -143,11 +146,12 @@ def train(
                 display=display,
             )
         finally:
-            if out is None:
+            if out is None and is_first():
                 with suppress(OSError):  # a run is in it, unless it came to nothing
                     folder.rmdir()
                     folder.parent.rmdir()
-    _report_training(run, folder, as_json)
+    if speaks():
+        _report_training(run, folder, as_json)
 
 
 def _lengthening(given: dict[str, Any]) -> dict[str, Any]:
@@ -208,7 +212,14 @@ def _flag(name: str) -> str:
 
 
 def _reserve_folder(recipe: Recipe) -> Path:
-    """Make runs/NETWORK-DATA, with a number where that is taken, so that nobody else takes it."""
+    """Make runs/NETWORK-DATA, with a number where that is taken, so that nobody else takes it.
+
+    After a restart by torchrun it is the folder of before.
+    """
+    from striate.distributed import remember, remembered
+
+    if (before := remembered("folder")) is not None:
+        return Path(before)
     data = "pipe" if recipe.data.startswith(PIPE) else Path(recipe.data).resolve().name
     stem = Path("runs") / f"{recipe.network}-{data}"
     number, folder = 1, stem
@@ -219,6 +230,7 @@ def _reserve_folder(recipe: Recipe) -> Path:
             number += 1
             folder = stem.with_name(f"{stem.name}-{number}")
         else:
+            remember("folder", str(folder))
             return folder
 
 

@@ -52,8 +52,16 @@ def blocks_of(
         members[names[index]].append(index)
     keys = torch.tensor([_number(name) for name in members], dtype=torch.int64)
     turns = hashes(seed, 0, keys, purpose, 1)[:, 0].tolist()
+    single = {each: {each: 1} for each in set(classes)}
     dealt = [
-        Block(turn, name, tuple(group), Counter(classes[index] for index in group))
+        Block(
+            turn,
+            name,
+            tuple(group),
+            single[classes[group[0]]]
+            if len(group) == 1
+            else Counter(classes[index] for index in group),
+        )
         for turn, (name, group) in zip(turns, members.items(), strict=True)
     ]
     return sorted(dealt, key=lambda block: block[:2])
@@ -85,8 +93,9 @@ def hold_out(
     sizes: Counter[int] = Counter()
     left: Counter[int] = Counter()  # blocks of each class that remain
     for block in blocks:
-        sizes.update(block.counts)
-        left.update(block.counts.keys())
+        for each, count in block.counts.items():
+            sizes[each] += count
+            left[each] += 1
     kept = {each: max(min(parts, count) - 1, 1) for each, count in left.items()}
     wanted = _quotas(sizes, left, kept, share)
 
@@ -97,6 +106,9 @@ def hold_out(
     taken: list[Block] = []
     passed: list[Block] = []
     for block in blocks:
+        if all(held[each] >= wanted[each] for each in block.counts):
+            passed.append(block)
+            continue
         gain = sum(
             ((held[each] + count - wanted[each]) ** 2 - (held[each] - wanted[each]) ** 2)
             / sizes[each]
@@ -106,6 +118,8 @@ def hold_out(
             _take(block, taken, held, left)
         else:
             passed.append(block)
+    if all(held[each] or not wanted[each] for each in sizes):
+        passed = []
     for block in sorted(passed, key=lambda block: (len(block.members), *block[:2])):
         missing = any(wanted[each] and not held[each] for each in block.counts)
         if missing and may_go(block):

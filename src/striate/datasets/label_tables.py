@@ -223,8 +223,8 @@ def _labels(file: Path, rows: Sequence[Row], columns: _Columns) -> list[str]:
         return labels
     refuse(
         [each is not None and (not math.isfinite(each) or each != int(each)) for each in numbers],
-        "numbers with fractions as labels, as of a regression",
-        "which is not supported; give each image a class, of a range of numbers say",
+        "a number with a fraction as label",
+        "regression is not supported: give each image a class, of a range of numbers say",
     )
     whole = all(re.fullmatch("[0-9]+", each) for each in labels)
     return labels if whole else [str(int(each)) for each in numbers if each is not None]

@@ -332,5 +332,16 @@ def spool(command: str, folder: Path, notes: list[str]) -> Path:
                 )
             if not beside.stat().st_size:
                 raise DataError(f"{command} wrote nothing; it must write a tar archive to stdout")
+            _require_whole(beside, command)
     notes.append(f"{command}: kept as {path}")
     return path
+
+
+def _require_whole(file: Path, command: str) -> None:
+    """Refuse what a command wrote before it is kept, if no archive can be read from it."""
+    try:
+        for _ in members_of(file):
+            pass
+    except DataError as error:
+        reason = str(error).removeprefix(f"{file} ").rpartition(";")[0]
+        raise DataError(f"what {command} wrote {reason}; run it by itself") from error

@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -242,7 +243,7 @@ def write_split(listing: Listing) -> str:
     groups = listing.groups or ("",) * len(listing.places)
     text = io.StringIO()
     odd = any("\r" in place.name for place in listing.places) or "\r" in "".join(groups)
-    quoting = csv.QUOTE_ALL if odd else csv.QUOTE_MINIMAL  # which forgets carriage returns
+    quoting: Literal[0, 1] = csv.QUOTE_ALL if odd else csv.QUOTE_MINIMAL  # which forgets \r
     writer = csv.writer(text, lineterminator="\n", quoting=quoting)
     writer.writerow(HEADING)
     for index, (place, target) in enumerate(
