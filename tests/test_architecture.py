@@ -118,7 +118,7 @@ def test_an_import_that_goes_up_or_sideways_is_found_wherever_it_stands():
 def test_the_page_on_architecture_shows_the_same_floors():
     page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     floors: dict[int, set[str]] = {}
-    for number, rooms in re.findall(r"^\| (\d) \| (.+?) \|", page, re.MULTILINE):
+    for number, rooms in re.findall(r"^\| (\d+) \| (.+?) \|", page, re.MULTILINE):
         floors.setdefault(int(number), set()).update(re.findall(r"`(\w+)/?`", rooms))
     assert [rooms for _, rooms in sorted(floors.items())] == FLOORS
 

@@ -60,7 +60,7 @@ def test_evaluate_prints_the_figures_of_its_report(capsys, reader):
     assert report["accuracy"] > 0.9
     assert run_command(["evaluate", reader]) == 0
     printed = capsys.readouterr()
-    first, errors, header, *rows = printed.out.splitlines()
+    first, errors, _, header, *rows = printed.out.splitlines()
     rates = [f"{100 * report[name]:.2f} %" for name in ("error_rate", "top5_error")]
     assert errors == f"top-1 error {rates[0]}, top-5 error {rates[1]}, protocol single"
     assert first.startswith(
@@ -73,7 +73,7 @@ def test_evaluate_prints_the_figures_of_its_report(capsys, reader):
         values = report["per_class"][name]
         assert (int(examples), int(correct)) == (values["examples"], values["correct"])
         assert f"{100 * values['recall']:.1f} %" in row
-    files = "confusion.svg, mistakes.html, result.png and evaluation.json"
+    files = "confusion.svg, mistakes.html, result.png, answers.csv and evaluation.json"
     assert printed.err == f"see {files} in {reader}\n"
 
 
@@ -110,7 +110,7 @@ def test_of_many_classes_the_ten_with_the_lowest_recall_are_shown(capsys, tmp_pa
             folder / f"{name}-labels-idx1-ubyte", (torch.arange(3 * classes) % classes).byte()
         )
     said(capsys, "train", "lecun1990", str(folder), "--epochs", "4", "--out", out)
-    _, _, _, *rows, last = said(capsys, "evaluate", out).splitlines()
+    _, _, _, _, *rows, last = said(capsys, "evaluate", out).splitlines()
     assert last == "the 10 classes with the lowest recall of 26"
     recalls = {
         name: values["recall"] for name, values in Run(out).evaluation()["per_class"].items()

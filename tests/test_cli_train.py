@@ -70,7 +70,7 @@ ALL = FIRST | FILES | SECOND | THIRD | COLOR | TWO_HEADS | MASKS
 def test_every_field_of_the_recipe_is_an_option_once(capsys):
     placed = [name for names in PANELS.values() for name in names]
     assert len(placed) == len(set(placed))
-    assert set(placed) == set(Recipe.model_fields) - {"network", "data"}
+    assert set(placed) == set(Recipe.model_fields) - {"network", "data", "lengthened"}
     text = said(capsys, "train", "--help")
     for name in placed:
         flag = "--" + name.replace("_", "-")
@@ -88,7 +88,7 @@ def options(values: dict) -> list[str]:
 
 @pytest.fixture(scope="module")
 def _no_field_left_out():
-    assert set(ALL) == set(Recipe.model_fields) - {"network", "data", "weights"}
+    assert set(ALL) == set(Recipe.model_fields) - {"network", "data", "weights", "lengthened"}
 
 
 @pytest.mark.usefixtures("_no_field_left_out")
@@ -247,14 +247,14 @@ def test_a_run_that_is_there_is_kept_unless_overwrite_is_said(capsys, bars, tmp_
         (["--recipe", "mnist-99"], "--recipe"),
         (["--out", "elsewhere"], "--out"),
         (["--overwrite"], "--overwrite"),
-        (["--epochs", "9"], "--epochs"),
+        (["--epochs", "9", "--seed", "1"], "--seed"),
         (["--learning-rate", "1"], "--learning-rate"),
         (["--no-channels-last"], "--channels-last"),
     ],
 )
 def test_resume_takes_no_other_choices(capsys, run, others, named):
     line = refused(capsys, 2, "train", "--resume", run, *others)
-    assert f"so {named} cannot be given too; start a new run to change it" in line
+    assert f"so {named} cannot be given too, only --epochs and --time; start a new" in line
 
 
 def test_a_finished_run_resumes_to_itself(capsys, run):
@@ -284,3 +284,22 @@ def test_a_place_that_cannot_be_written_fails_in_one_line(capsys, bars, tmp_path
         assert "with --out" in line
     line = refused(capsys, 2, *chosen, str(tmp_path))
     assert f"{tmp_path} exists and is not a run; choose another --out" in line
+
+
+def test_a_run_is_lengthened_by_epochs_and_time_alone(capsys, run):
+    assert said(capsys, "train", "--resume", run, "--epochs", "3", "--time", "1h").strip() == run
+    recipe = Run(run).recipe
+    assert (recipe.epochs, recipe.time) == (3, 3600)
+    assert len(Run(run).progress()) == 3
+    text = refused(capsys, 2, "train", "--resume", run, "--epochs", "9", "--ema", "0.9")
+    assert "--ema cannot be given too, only --epochs and --time" in text
+    assert "has done 3 epochs" in refused(capsys, 2, "train", "--resume", run, "--epochs", "2")
+    assert "epochs is" in refused(capsys, 2, "train", "--resume", run, "--epochs", "many")
+
+
+def test_another_plan_leaves_the_seams_of_a_recipe_behind(capsys, run, tmp_path):
+    said(capsys, "train", "--resume", run, "--epochs", "2")
+    for name, options, seams in (("same", (), 1), ("other", ("--epochs", "3"), 0)):
+        out = str(tmp_path / name)
+        said(capsys, "train", "--recipe", f"{run}/recipe.yaml", "--out", out, *options)
+        assert len(Run(out).recipe.lengthened) == seams

@@ -1,14 +1,10 @@
-"""Our optimisers against PyTorch's, our schedules against their curves."""
-
-import itertools
+"""Our optimisers against PyTorch's."""
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import nn
 
-from striate.optimization import Optimizer, Role, learning_rate, update_average
+from striate.optimization import Optimizer, Role, update_average
 from striate.recipes import Recipe
 
 RECIPE = Recipe(network="lenet5", data="digits", epochs=10, learning_rate=0.1)
@@ -181,63 +177,6 @@ def test_a_long_gradient_is_shortened_as_pytorch_shortens_it(clip):
         rival.zero_grad()
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         assert torch.allclose(mine, other, rtol=1e-4, atol=1e-6)
-
-
-def rates(recipe: Recipe, steps_per_epoch: int = 7) -> list[float]:
-    return [
-        learning_rate(recipe, step, steps_per_epoch)
-        for step in range(recipe.epochs * steps_per_epoch)
-    ]
-
-
-def test_constant_is_constant():
-    assert set(rates(RECIPE.replace(schedule="constant"))) == {0.1}
-
-
-def test_cosine_falls_from_the_rate_to_nothing_symmetrically():
-    course = rates(RECIPE.replace(schedule="cosine"))
-    assert all(before > after for before, after in itertools.pairwise(course))
-    assert [a + b for a, b in zip(course, reversed(course), strict=True)] == pytest.approx(
-        [0.1] * 70
-    )
-    assert course[0] > 0.0999
-    assert course[-1] < 0.0001
-
-
-def test_one_cycle_rises_for_three_tenths_and_falls_to_nothing():
-    course = rates(RECIPE.replace(schedule="one-cycle"))
-    assert course.index(max(course)) in (20, 21)
-    assert max(course) == pytest.approx(0.1, rel=0.03)
-    assert course[-1] == pytest.approx(0.1 * 0.5 / 70 / 0.7)
-
-
-def test_steps_follow_the_table_of_lenet_5():
-    paper = {2: 0.4, 5: 0.2, 8: 0.1, 12: 0.02}  # 0.0005, 0.0002, 0.0001, 0.00005, 0.00001
-    recipe = RECIPE.replace(schedule="step", milestones=paper, epochs=20, learning_rate=0.0005)
-    course = rates(recipe, steps_per_epoch=1)
-    expected = [0.0005] * 2 + [0.0002] * 3 + [0.0001] * 3 + [0.00005] * 4 + [0.00001] * 8
-    assert course == pytest.approx(expected)
-
-
-def test_plateau_cuts_once_for_each_reduction():
-    recipe = RECIPE.replace(schedule="plateau", plateau_factor=0.1)
-    assert learning_rate(recipe, 5, 7, reductions=0) == pytest.approx(0.1)
-    assert learning_rate(recipe, 5, 7, reductions=2) == pytest.approx(0.001)
-
-
-def test_warm_up_rises_to_the_schedule():
-    course = rates(RECIPE.replace(schedule="constant", warmup=2))
-    assert course[:14] == pytest.approx([0.1 * (n + 1) / 14 for n in range(14)])
-    assert set(course[14:]) == {0.1}
-
-
-@given(elapsed=st.floats(0, 100), step=st.integers(0, 69))
-def test_under_a_time_budget_the_schedule_runs_out_with_the_time(elapsed, step):
-    recipe = RECIPE.replace(schedule="cosine", time=60)
-    rate = learning_rate(recipe, step, 7, elapsed=elapsed)
-    assert 0 <= rate <= learning_rate(RECIPE.replace(schedule="cosine"), step, 7)
-    if elapsed >= 60:
-        assert rate == 0
 
 
 def test_the_average_follows_and_takes_buffers_over():

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from striate.rejection import lead, least_threshold, reject
+from striate.rejection import curve, lead, least_threshold, reject
 
 ANSWERS = st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=1, max_size=40)
 
@@ -62,3 +62,13 @@ def test_no_answers_and_unequal_numbers_are_refused():
 def test_a_single_class_has_no_runner_up():
     with pytest.raises(ValueError, match=r"scores have shape \(5, 1\); needed is \(N, K\) with K"):
         lead(torch.zeros(5, 1))
+
+
+def test_the_curve_is_reject_at_every_confidence():
+    generator = torch.Generator().manual_seed(3)
+    confidence = torch.randint(0, 20, (70,), generator=generator) / 20
+    correct = torch.rand(70, generator=generator) < confidence
+    steps = curve(confidence, correct)
+    expected = [reject(confidence, correct, float(c)) for c in confidence.unique()]
+    assert [pytest.approx(step) for step in steps] == expected
+    assert len(curve(torch.rand(999, generator=generator), torch.ones(999) > 0)) == 200

@@ -149,7 +149,7 @@ def test_a_network_of_windows_learns_and_answers_in_its_dense_form(cells):
 
 
 def test_a_task_made_again_from_its_run_is_the_same(run, cells):
-    task = again(run, cells, run.recipe)
+    task = again(run, run.recipe, data_dir=cells, display=Silent())
     assert isinstance(task, Segmentation)
     assert task.fingerprint == load_mask_data(run.recipe, 2, cells).fingerprint
     assert task.num_examples == 80

@@ -20,7 +20,7 @@ from striate.layers import Dropout, WithAuxiliary, tell_dropout
 from striate.losses import CrossEntropy, SquaredError
 from striate.models import build, with_defaults
 from striate.models.lenet5 import LeNet5ReLU
-from striate.optimization import learning_rate
+from striate.schedules import learning_rate
 from striate.scoring import logits_of
 from striate.tasks import Classification
 from striate.training import train

@@ -21,6 +21,14 @@ from striate.mistakes import Mistake, mistakes_page
 from striate.pictures import confusion_matrix, result_picture
 from striate.protocols import Progress, average, check_protocol
 from striate.runs import Run, evaluation_files
+from striate.understanding import (
+    Answers,
+    answers_table,
+    thresholds,
+    understanding,
+    understanding_sections,
+    validation_answers,
+)
 
 # The page shows at most this many mistakes, the costliest.
 MOST_MISTAKES = 100
@@ -32,6 +40,7 @@ def evaluate(
     data: str | None = None,
     *,
     protocol: str | None = None,
+    error_rate: float | None = None,
     data_dir: Path | None = None,
     device: str = "auto",
     reading: Reading | None = None,
@@ -58,6 +67,9 @@ def evaluate(
             run's; of images in files, some of them. A set in files is measured on its test part,
             as the run divided it where it is the run's own; undivided, on all of it.
         protocol: Views of an image, one of ``protocols.PROTOCOLS``; each run's own by default.
+        error_rate: Also find the thresholds of confidence below which answers are to be
+            withheld so that at most this share of the others is wrong; chosen on the run's
+            validation part where it has one in memory and is not an ensemble.
         data_dir: Where named sets are looked for first.
         device: As in ``training.train``.
         reading: How images in files are read; ``file_data.default_reading`` by default.
@@ -69,8 +81,10 @@ def evaluate(
         What evaluation.json holds: ``protocol``, ``examples``, ``accuracy`` and its 95 %
         interval, ``error_rate``, ``top5_error`` (None for five classes or fewer),
         ``per_class``, ``confusion`` (row: target, column: prediction), all rates as shares of
-        1; ``files``, the names of the files written. Of an ensemble also ``ensemble``: folder,
-        network, protocol and epochs of each run; above it these are None where runs differ.
+        1; ``calibration``, as ``calibration.calibration`` gives it, and ``rejection``, as
+        ``understanding.thresholds`` does; ``fingerprint`` of the set; ``files``, the names of
+        the files written. Of an ensemble also ``ensemble``: folder, network, protocol and
+        epochs of each run; above it these are None where runs differ.
 
     Raises:
         UsageError: There is no run or no such protocol, or a run does not allow it or is named
@@ -89,6 +103,8 @@ def evaluate(
             "some of these runs label pixels, others whole images; evaluate them apart"
         )
     if run.task != "classification":
+        if error_rate is not None:
+            raise UsageError(f"an error rate is for whole images; {run.path} labels pixels")
         return evaluate_masks(
             *(runs, data), protocol=protocol, data_dir=data_dir, device=device, progress=progress
         )
@@ -99,6 +115,13 @@ def evaluate(
     counts = count(logits, images.targets)
     metrics = report(counts, run.classes)
     correct = int(counts.confusion.diagonal().sum())
+    answers = Answers(logits, images.targets)
+    rejection = None
+    if error_rate is not None:
+        chosen_on = None
+        if len(runs) == 1:
+            chosen_on = validation_answers(run, protocol, data_dir, choose_device(device))
+        rejection = thresholds(answers, error_rate, chosen_on)
     members = [member(each, protocol) for each in runs]
     is_own = data in (None, run.recipe.data)
     other = what_differs(runs, "" if is_own else images.name, protocol)
@@ -111,6 +134,8 @@ def evaluate(
         "accuracy_interval_95": list(wilson_interval(correct, metrics["examples"])),
         "confusion": counts.confusion.tolist(),
         "classes": list(run.classes),
+        "fingerprint": images.fingerprint,
+        **understanding(answers, rejection),
         "files": list(evaluation_files(other)),
     }
     evaluation["seconds"] = round(time.monotonic() - started, 2)
@@ -120,7 +145,8 @@ def evaluate(
     run.write_evaluation(
         evaluation,
         confusion=confusion_matrix(evaluation["confusion"], run.classes),
-        mistakes=_mistakes(run, logits, images, evaluation),
+        mistakes=_mistakes(run, answers, images, evaluation),
+        answers=answers_table(answers, run.classes, [images.where(n) for n in range(len(logits))]),
         picture=result_picture(
             images=pictures,
             targets=images.targets.tolist(),
@@ -176,13 +202,8 @@ def _check(run: Run, images: EvaluatedSet) -> None:
         )
 
 
-def _mistakes(
-    run: Run,
-    logits: Tensor,
-    images: EvaluatedSet,
-    evaluation: dict[str, Any],
-) -> str:
-    targets = images.targets
+def _mistakes(run: Run, answers: Answers, images: EvaluatedSet, evaluation: dict[str, Any]) -> str:
+    logits, targets = answers
     probabilities = torch.softmax(logits, dim=1)
     predictions = logits.argmax(dim=1)
     of_target = probabilities.gather(1, targets[:, None])[:, 0]
@@ -206,6 +227,7 @@ def _mistakes(
         num_mistakes=len(wrong),
         classes=run.classes,
         confusion=evaluation["confusion"],
+        more=understanding_sections(answers, evaluation),
     )
 
 

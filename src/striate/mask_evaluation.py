@@ -111,7 +111,9 @@ def evaluate_masks(
         "confusion": confusion.tolist(),
         "classes": list(run.classes),
         "per_image": per_image,
-        "files": [name for name in evaluation_files(other) if not name.startswith("mistakes")],
+        "files": [
+            name for name in evaluation_files(other) if not name.startswith(("mistakes", "answers"))
+        ],
     }
     if in_membranes and part[0].mask.dim() == 2:
         truths = [(image.mask == 1).numpy() for image in part]

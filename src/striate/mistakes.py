@@ -77,6 +77,7 @@ def mistakes_page(
     num_mistakes: int,
     classes: Sequence[str],
     confusion: Sequence[Sequence[int]] | None = None,
+    more: str = "",
 ) -> str:
     """Show the worst mistakes with what was said and what is true, and the most confused pairs.
 
@@ -91,6 +92,7 @@ def mistakes_page(
         classes: The name of each class.
         confusion: ``(K, K)``, row = target, column = prediction, to count the confused
             pairs among all mistakes; without it they are counted among those shown.
+        more: HTML that follows, as it is.
 
     Returns:
         An HTML page that follows the reader's choice of light or dark.
@@ -125,7 +127,7 @@ def mistakes_page(
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{_text(title)}: mistakes</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        f"<h1>{_text(title)}: mistakes</h1>\n{body}\n</body>\n</html>\n"
+        f"<h1>{_text(title)}: mistakes</h1>\n{body}\n{more}</body>\n</html>\n"
     )
 
 

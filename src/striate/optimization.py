@@ -1,4 +1,4 @@
-"""How weights move: SGD, AdamW and Muon, the course of the learning rate, averaged weights.
+"""How weights move: SGD, AdamW and Muon, averaged weights.
 
 SGD and AdamW are PyTorch's, to the rounding. They are written out because the first use
 of ``torch.optim`` imports PyTorch's compiler, which costs more than a second.
@@ -178,49 +178,6 @@ class Optimizer:
         for ours, theirs in zip(self.buffers, state["buffers"], strict=True):
             for mine, saved in zip(ours, theirs, strict=True):
                 mine.copy_(saved)
-
-
-def learning_rate(
-    recipe: Recipe, step: int, steps_per_epoch: int, *, reductions: int = 0, elapsed: float = 0.0
-) -> float:
-    """Look up the learning rate of a step.
-
-    Args:
-        recipe: The schedule and its numbers.
-        step: Steps done since the run began.
-        steps_per_epoch: To turn epochs into steps.
-        reductions: For the plateau rule: how often the rate was cut so far.
-        elapsed: Seconds trained so far; under a time budget the schedule runs out with the
-            time, if that comes before the epochs do.
-
-    Source:
-        Cosine: I. Loshchilov and F. Hutter, 2017. One-cycle: L. N. Smith, 2018, with linear
-        rise over the first 30 % and linear fall to 0. Plateau: the rule of AlexNet, VGG and
-        ResNet, "divide by 10 when the validation error stops improving".
-
-    Example:
-        >>> recipe = Recipe(network="lenet5", data="digits", epochs=10, learning_rate=0.1)
-        >>> [round(learning_rate(recipe, step, 1), 3) for step in (0, 3, 9)]
-        [0.017, 0.093, 0.007]
-    """
-    total = recipe.epochs * steps_per_epoch
-    # The middle of the step, so that neither end of the course is wasted on a rate of zero.
-    done = (step + 0.5) / total
-    if recipe.time is not None:
-        done = min(1.0, max(done, elapsed / recipe.time))
-    share = 1.0
-    if recipe.schedule == "cosine":
-        share = (1 + math.cos(math.pi * done)) / 2
-    elif recipe.schedule == "one-cycle":
-        share = min(done / 0.3, (1 - done) / 0.7)
-    elif recipe.schedule == "step":
-        passed = [first for first in recipe.milestones if step >= first * steps_per_epoch]
-        share = recipe.milestones[max(passed)] if passed else 1.0
-    elif recipe.schedule == "plateau":
-        share = recipe.plateau_factor**reductions
-    if recipe.warmup:
-        share *= min(1.0, (step + 1) / (recipe.warmup * steps_per_epoch))
-    return recipe.learning_rate * share
 
 
 @torch.no_grad()

@@ -42,8 +42,9 @@ def as_csv(predictions: Sequence[Prediction]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["path", "label", "probability", *further, "notes"])
-    for path, _, _, top, notes in predictions:
-        writer.writerow([path, *(cell for pair in top for cell in pair), "; ".join(notes)])
+    for path, label, probability, top, notes in predictions:
+        more = (cell for pair in top[1:] for cell in pair)
+        writer.writerow([path, label, probability, *more, "; ".join(notes)])
     return text.getvalue()
 
 
@@ -63,8 +64,8 @@ def as_table(predictions: Sequence[Prediction]) -> RenderableType:
     table.add_column("class", overflow="fold", ratio=2)
     table.add_column("probability", justify="right", no_wrap=True)
     for path, label, share, _, _ in predictions:
-        table.add_row(Text(path), Text(label), f"{share:.2%}")
-    counts = Counter(prediction.label for prediction in predictions).most_common()
+        table.add_row(Text(path), Text(label or "(withheld)"), f"{share:.2%}")
+    counts = Counter(prediction.label or "withheld" for prediction in predictions).most_common()
     summary = ", ".join(f"{count:,} × {label}" for label, count in counts)
     noted = [prediction for prediction in predictions if prediction.notes]
     noted.sort(key=lambda prediction: NO_FIGURE not in prediction.notes)

@@ -4,10 +4,31 @@ import re
 from typing import Any
 
 import yaml
+from pydantic import BaseModel, ConfigDict, Field
 
 from striate.errors import UsageError
 
 _UNITS = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
+
+
+class Lengthening(BaseModel):
+    """Where a run was made longer than was planned, and what had been planned.
+
+    Attributes:
+        epochs: Planned until then.
+        time: Time budget until then [seconds].
+        steps: Done by then.
+        seconds: Trained by then.
+        share: Of the learning rate, at which the schedule stood, warm-up left out.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    epochs: int = Field(ge=1)
+    time: float | None = None
+    steps: int = Field(ge=0)
+    seconds: float = Field(ge=0)
+    share: float = Field(ge=0, le=1)
 
 
 def seconds(value: object) -> object:

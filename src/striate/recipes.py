@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from striate import recipe_values
 from striate.errors import UsageError, did_you_mean
-from striate.recipe_values import Dumper, read_yaml
+from striate.recipe_values import Dumper, Lengthening, read_yaml
 
 
 class Recipe(BaseModel):
@@ -57,6 +57,9 @@ class Recipe(BaseModel):
         gt=0,
         description="Stop after this long, for example 90s, 10min or 1.5h, at the end of the step; "
         "start-up and validation come on top.",
+    )
+    lengthened: tuple[Lengthening, ...] = Field(
+        (), description="Where the run was lengthened, in the order of its steps; not an option."
     )
     batch_size: int = Field(128, ge=1, description="Images in a step.")
     validation: float = Field(

@@ -101,6 +101,37 @@ def least_threshold(confidence: Tensor, correct: Tensor, most_error: float) -> f
     return float(falling[fits[-1, 0]]) if len(fits) else float("inf")
 
 
+def curve(confidence: Tensor, correct: Tensor, points: int = 200) -> list[Rejection]:
+    """Follow the error rate of the given answers while more and more are withheld.
+
+    Args:
+        confidence: ``(N,)``.
+        correct: ``(N,)``, bool.
+        points: At most so many, evenly over the answers.
+
+    Returns:
+        From nothing withheld to all but the surest.
+
+    Raises:
+        ValueError: There is no answer, or not one confidence for each.
+
+    Example:
+        >>> steps = curve(torch.tensor([0.1, 0.6, 0.9]), torch.tensor([False, True, True]))
+        >>> [(round(step.rejected, 2), round(step.error_rate, 2)) for step in steps]
+        [(0.0, 0.33), (0.33, 0.0), (0.67, 0.0)]
+    """
+    _check(confidence, correct)
+    order = confidence.argsort(descending=True)
+    falling = confidence[order]
+    wrong = (~correct[order]).cumsum(0)
+    last = torch.cat([falling[1:] < falling[:-1], torch.tensor([True])]).nonzero()[:, 0].flip(0)
+    places = torch.linspace(0, len(last) - 1, min(points, len(last))).round().long()
+    return [
+        Rejection(1 - (place + 1) / len(order), int(wrong[place]) / (place + 1))
+        for place in last[places].tolist()
+    ]
+
+
 def _check(confidence: Tensor, correct: Tensor) -> None:
     if confidence.shape != correct.shape or confidence.dim() != 1 or len(confidence) == 0:
         raise ValueError(

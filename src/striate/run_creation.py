@@ -12,7 +12,8 @@ from striate.errors import RunError, UsageError
 from striate.files import is_alive, sync_folder, write_file
 from striate.preparation import InputSpec
 from striate.recipes import Recipe
-from striate.runs import EVALUATION_FILES, FILES, FORMAT, Run, State
+from striate.run_states import State
+from striate.runs import EVALUATION_FILES, FILES, FORMAT, Run
 from striate.tile_input import TileSpec
 
 

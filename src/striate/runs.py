@@ -10,23 +10,23 @@
     curves.svg          the progress, drawn
     state/              what a resumed run needs: two generations, each named by its checksum
     README.md           the model card
-    evaluation.json, confusion.svg, mistakes.html, result.png    written by an evaluation;
-                        of a run that labels pixels without mistakes.html
+    evaluation.json, confusion.svg, mistakes.html, result.png, answers.csv    written by an
+                        evaluation; of a run that labels pixels without mistakes.html and
+                        answers.csv
     stopped.json        why training stopped before its end, if it did
+    tensorboard/        event files, if they were asked for
 
 The folder appears by one rename, with a first state inside. ``state/`` holds everything;
-progress, weights, curves and card are rewritten from it, so a kill at any instant leaves a
-folder that opens and resumes. Nothing in it is ever unpickled into code.
+progress, weights, curves and card are rewritten from it, and after a lengthening the recipe's
+epochs, so a kill at any instant leaves a folder that opens and resumes. Nothing in it is ever
+unpickled into code.
 """
 
 import csv
-import hashlib
 import io
 import json
 import os
-import pickle
 import re
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -38,22 +38,24 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from striate import plotting
+from striate.distributed import is_first
 from striate.errors import DataError, RunError, UsageError
 from striate.files import locked, write_file
 from striate.model_card import model_card
 from striate.models import build, find_network
 from striate.preparation import InputSpec, prepare
 from striate.recipes import Recipe
+from striate.run_states import State, read_state, write_state
 from striate.tile_input import TileSpec
 
 FORMAT = 1
-GENERATIONS = 2
 EVALUATION_FILES = re.compile(
-    r"(evaluation(-.*)?\.json|confusion(-.*)?\.svg|mistakes(-.*)?\.html|result(-.*)?\.png)"
+    r"(answers(-.*)?\.csv|evaluation(-.*)?\.json|confusion(-.*)?\.svg|mistakes(-.*)?\.html|result(-.*)?\.png)"
 )
 FILES = (
     *("recipe.yaml", "environment.json", "classes.json", "input.json", "progress.csv", "state"),
     *("model.safetensors", "curves.svg", "README.md", "stopped.json", "split.csv"),
+    "tensorboard",
 )
 PROGRESS_COLUMNS = {
     "epoch": "epoch",
@@ -69,8 +71,12 @@ PROGRESS_COLUMNS = {
 # Columns that a run without masks does not have.
 OF_MASKS = ("validation_dice",)
 
-State = dict[str, Any]
 Row = dict[str, float | None]
+
+
+def plan_of(recipe: Recipe) -> dict[str, Any]:
+    """Give the part of a recipe that a lengthening changes, as plain values for a state."""
+    return recipe.model_dump(mode="json", include={"epochs", "time", "lengthened"})
 
 
 def network_options(recipe: Recipe) -> dict[str, Any]:
@@ -237,6 +243,7 @@ class Run:
         confusion: str,
         picture: bytes,
         mistakes: str | None = None,
+        answers: str | None = None,
         other: str = "",
     ) -> None:
         """Keep an evaluation: figures, confusion matrix (SVG), picture (PNG), mistakes (HTML).
@@ -246,12 +253,13 @@ class Run:
             confusion: The matrix as SVG.
             picture: The result as PNG.
             mistakes: The page; a run that labels pixels has none.
+            answers: The answer to each image as CSV; a run that labels pixels has none.
             other: What sets it apart from the run's own evaluation: another data set,
                 another protocol, an ensemble; the files then carry it, as in
                 evaluation-usps.json, and the model card stays as it is.
         """
         figures = json.dumps(evaluation, indent=1) + "\n"
-        contents: tuple[str | bytes | None, ...] = (confusion, mistakes, picture, figures)
+        contents: tuple[str | bytes | None, ...] = (confusion, mistakes, picture, answers, figures)
         for name, content in zip(evaluation_files(other), contents, strict=True):
             if content is not None:
                 write_file(self.path / name, content)
@@ -268,9 +276,27 @@ class Run:
         write_file(file, json.dumps(stop, indent=1) + "\n")
         return file
 
+    def follow(self, state: State) -> bool:
+        """Take up the plan that a state was saved under, also in recipe.yaml.
+
+        Returns:
+            Whether recipe.yaml had another plan: a kill came between the two, or the newest
+            state was damaged.
+
+        Raises:
+            RunError: The folder cannot be written.
+        """
+        plan = state.get("plan", plan_of(self.recipe))
+        if plan == plan_of(self.recipe):
+            return False
+        self.recipe = self.recipe.replace(**plan)
+        if is_first():
+            write_file(self.path / "recipe.yaml", self.recipe.to_yaml())
+        return True
+
     def save(self, state: State) -> None:
         """Keep a state, drop all but the newest two, rewrite what follows from it."""
-        _write_state(self.path, state)
+        write_state(self.path, state)
         self.write_results(state["best"]["weights"], state["progress"])
 
     def write_results(self, weights: Mapping[str, Tensor], rows: Sequence[Row]) -> None:
@@ -337,50 +363,16 @@ class Run:
         Raises:
             RunError: No state is whole.
         """
-        for leftover in (*self.path.glob(".*.part"), *(self.path / "state").glob(".*.part")):
-            leftover.unlink()
-        notes: list[str] = []
-        for file in _states(self.path):
-            content = file.read_bytes()
-            if hashlib.sha256(content).hexdigest()[:16] != file.stem.split("-")[-1]:
-                aside = file.with_suffix(".damaged")
-                file.rename(aside)
-                notes.append(
-                    f"{file} is damaged (its checksum differs); kept aside as {aside.name}"
-                )
-                continue
-            try:
-                state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-            except (RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-                raise RunError(
-                    f"{file} is whole but holds no state that this striate reads: "
-                    f"{str(error).splitlines()[0]}"
-                ) from error
-            return cast(State, state), notes
-        raise RunError(f"no state in {self.path / 'state'} is whole; train again with --overwrite")
+        return read_state(self.path)
 
 
 def evaluation_files(other: str = "") -> tuple[str, ...]:
     """Name the files of an evaluation, in the order in which they are written.
 
     Example:
-        >>> evaluation_files("usps")
-        ('confusion-usps.svg', 'mistakes-usps.html', 'result-usps.png', 'evaluation-usps.json')
+        >>> evaluation_files("usps")[2:]
+        ('result-usps.png', 'answers-usps.csv', 'evaluation-usps.json')
     """
+    names = ("confusion.svg", "mistakes.html", "result.png", "answers.csv", "evaluation.json")
     end = f"-{other}" if other else ""
-    return f"confusion{end}.svg", f"mistakes{end}.html", f"result{end}.png", f"evaluation{end}.json"
-
-
-def _states(path: Path) -> list[Path]:
-    """List the states, newest first: names begin with epoch and step."""
-    return sorted((path / "state").glob("*.pt"), reverse=True)
-
-
-def _write_state(path: Path, state: State) -> None:
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    content = buffer.getvalue()
-    checksum = hashlib.sha256(content).hexdigest()[:16]
-    write_file(path / "state" / f"{state['epoch']:09d}-{state['step']:08d}-{checksum}.pt", content)
-    for old in _states(path)[GENERATIONS:]:
-        old.unlink()
+    return tuple(name.replace(".", f"{end}.") for name in names)

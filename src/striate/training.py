@@ -11,8 +11,10 @@ from striate.devices import choose_device, memory_kept, suited_threads, threads
 from striate.display import Display, Silent
 from striate.distributed import from_first, is_first, processes, remember, remembered, size
 from striate.errors import DataError
+from striate.event_files import FOLDER, Recording, require_event_files
 from striate.file_data import Reading
 from striate.launching import is_launched
+from striate.lengthening import lengthen
 from striate.models import with_defaults
 from striate.provenance import environment
 from striate.recipes import Recipe
@@ -33,6 +35,7 @@ def train(
     num_threads: int | None = None,
     reading: Reading | None = None,
     overwrite: bool = False,
+    tensorboard: bool = False,
     display: Display | None = None,
     save_seconds: float = SECONDS_BETWEEN_SAVES,
 ) -> Run:
@@ -50,6 +53,7 @@ def train(
             of PyTorch's as a step is worth.
         reading: How images in files are read: where they are kept, and by how many processes.
         overwrite: Replace a run that is there.
+        tensorboard: Also write event files into the run's ``tensorboard/``.
         display: Where progress is shown; nowhere by default.
         save_seconds: The state is saved at the end of an epoch if this long has passed
             since it was last saved [seconds], and at the end of training.
@@ -85,6 +89,9 @@ def train(
             display=display,
             save_seconds=save_seconds,
         )
+    if tensorboard:
+        require_event_files()
+        display = Recording(display, place) if is_first() else display
     from_first(lambda: check_free(place, overwrite=overwrite))
     chosen = choose_device(device)
     if is_path(recipe.data):  # to be found again from wherever the run is resumed
@@ -136,6 +143,9 @@ def resume(
     data_dir: Path | None = None,
     device: str = "auto",
     num_threads: int | None = None,
+    epochs: int | None = None,
+    time: float | None = None,
+    tensorboard: bool = False,
     reading: Reading | None = None,
     display: Display | None = None,
     save_seconds: float = SECONDS_BETWEEN_SAVES,
@@ -143,7 +153,8 @@ def resume(
     """Go on with a run that was killed or interrupted, to the same weights, bit for bit.
 
     The same machine and versions are needed for equal bits; device and thread count are the
-    run's. Of a finished run, the files that follow from its state are written again.
+    run's. Of a finished run, the files that follow from its state are written again; with more
+    epochs or time it is lengthened, by ``schedules.learning_rate`` without a jump in the rate.
 
     Args:
         path: The run folder.
@@ -151,12 +162,16 @@ def resume(
             that has moved, the folder's new place.
         device: As in ``train``; ``"auto"`` is the device that the run began on.
         num_threads: The run's by default; with others it ends in other bits, and says so.
+        epochs: All epochs, from the run's beginning, if other than planned.
+        time: The time budget of the whole run, if other than planned [seconds].
+        tensorboard: As in ``train``; of a run that has event files, they always go on.
         reading: As in ``train``.
         display: As in ``train``.
         save_seconds: As in ``train``.
 
     Raises:
-        UsageError: The folder is not a run, or the device does not exist here.
+        UsageError: The folder is not a run, the device does not exist here, or fewer epochs or
+            less time are asked for than are done.
         RunError: The run is damaged, or none of its states is whole.
         DataError: The data are not those the run began with.
     """
@@ -167,6 +182,12 @@ def resume(
         state, notes = from_first(run.load_state)
         for note in notes:
             display.note(note)
+        if tensorboard or (run.path / FOLDER).is_dir():
+            require_event_files()
+            if is_first():
+                display = Recording(display, run.path, list(state["progress"]))
+        if run.follow(state):
+            display.note(f"recipe.yaml follows the state: {run.recipe.epochs} epochs")
         moved = data_dir is not None and is_path(run.recipe.data)
         recipe = run.recipe.replace(data=str(data_dir)) if moved else run.recipe
         task = again(run, recipe, data_dir=data_dir, reading=reading, display=display)
@@ -176,6 +197,8 @@ def resume(
                 f"{task.fingerprint[:12]}, not {run.environment['data_fingerprint'][:12]}); "
                 "give the folder that holds them with --data-dir"
             )
+        if longer := lengthen(run, state, epochs, time, task.steps_per_epoch):
+            display.note(longer)
         loop = TrainingLoop(
             run.recipe,
             task,

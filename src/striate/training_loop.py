@@ -20,9 +20,11 @@ from striate.execution_choice import choose_execution, needs_choice
 from striate.fine_tuning import tune
 from striate.gradients import Execution, Gradients, micro_batch_words
 from striate.interruption import stop_signals
-from striate.optimization import Optimizer, learning_rate, update_average
+from striate.optimization import Optimizer, update_average
 from striate.recipes import Recipe
-from striate.runs import Row, Run, State
+from striate.run_states import State
+from striate.runs import Row, Run, plan_of
+from striate.schedules import learning_rate
 from striate.tasks import Task
 
 # Epochs that take less than this are not saved one by one.
@@ -44,6 +46,7 @@ class _Progress:
     epochs_since_best: int = 0
     epochs_since_reduction: int = 0
     finished: bool = False
+    lengthenings: int = 0
     cut_after: int = 0  # steps of a last epoch that time ended early
     rows: list[Row] = field(default_factory=list)
 
@@ -89,6 +92,7 @@ class TrainingLoop:
             "optimizer": self.optimizer.state(),
             "best": self.best,
             "threads": torch.get_num_threads(),
+            "plan": plan_of(self.recipe),
             "processes": distributed.size(),
             "micro_batch": self.gradients.micro_batch,
             "execution": self.gradients.execution._asdict() if self.is_chosen else None,

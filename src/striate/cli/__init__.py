@@ -1,5 +1,6 @@
 """The command line: parses, calls one function, prints. Data to stdout, talk to stderr."""
 
+import importlib
 import io
 import sys
 from collections.abc import Iterator, Sequence
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 import striate
-from striate.cli import data, draw, lists, results, study
+from striate.cli import compare, data, draw, lists, results, study
 from striate.errors import FailedElsewhere, Interrupted, StriateError
 from striate.interruption import quit_at_ctrl_c
 from striate.launching import is_launched, leave, speaks
@@ -18,6 +19,16 @@ TRAIN_HELP = """Train NETWORK on DATA, or by a --recipe, and leave a run folder.
 
 Options that are not given take the network's own values.
 `striate train lenet5 digits` needs no files and takes less than a minute.
+"""
+
+FIND_RATE_HELP = """Train NETWORK on DATA for 100 steps at a growing learning rate, keep nothing.
+
+Prints the rate at which the loss falls fastest, and a tenth of the rate of the lowest loss.
+"""
+
+TUNE_HELP = """Search for the recipe of NETWORK on DATA with the lowest validation error.
+
+Every trial is a run folder in --out; the same command goes on with a search that was stopped.
 """
 
 # What typer's parser raises on a wrong option; typer has no public name for it.
@@ -119,21 +130,23 @@ def _app(arguments: Sequence[str]) -> typer.Typer:
     app.command()(lists.datasets)
     app.command()(lists.describe)
     app.command()(draw.draw)
-    app.command(name="train", help=TRAIN_HELP)(_train_command(arguments))
+    app.command(name="train", help=TRAIN_HELP)(_recipe_command("train", arguments))
+    app.command(name="find-rate", help=FIND_RATE_HELP)(_recipe_command("find-rate", arguments))
+    app.command(name="tune", help=TUNE_HELP)(_recipe_command("tune", arguments))
     app.command()(results.evaluate)
     app.command()(results.predict)
+    app.command()(compare.compare)
     app.command()(study.study)
     app.add_typer(data.data, name="data")
     return app
 
 
-def _train_command(arguments: Sequence[str]) -> Any:
-    """Give `train` its options only where it is called: making them takes a tenth of a second."""
-    if "train" not in arguments:
+def _recipe_command(name: str, arguments: Sequence[str]) -> Any:
+    """Give a command its options only where it is called: making them takes a tenth of a second."""
+    if name not in arguments:
         return lambda: None
-    from striate.cli.train import train
-
-    return train
+    module = importlib.import_module(f"striate.cli.{name.replace('-', '_')}")
+    return getattr(module, name.replace("-", "_"))
 
 
 def _version(wanted: bool) -> None:

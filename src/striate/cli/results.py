@@ -25,6 +25,16 @@ from striate.launching import speaks
 if TYPE_CHECKING:
     from striate.mask_prediction import Labelled
 
+ErrorRate = Annotated[
+    float | None,
+    typer.Option(
+        "--error-rate",
+        metavar="SHARE",
+        help="Withhold the least sure answers, so that at most this share of the others is wrong, "
+        "as 0.01. evaluate finds and keeps the threshold, predict uses it.",
+    ),
+]
+
 _DIGITS = {"warping_error": 6, "hausdorff95": 2}
 _MEMBRANES = {
     "v_rand": "V Rand, thinned",
@@ -53,6 +63,7 @@ def evaluate(
             "dense, multi-scale, fifty-crop, 150-crop or 144-crop; for masks single or turns.",
         ),
     ] = None,
+    error_rate: ErrorRate = None,
     data_dir: DataDir = None,
     device: Device = "auto",
     threads: Threads = None,
@@ -70,6 +81,7 @@ def evaluate(
             from_first(lambda: [striate.Run(run) for run in runs]),
             data,
             protocol=protocol,
+            error_rate=error_rate,
             data_dir=data_dir,
             device=device,
             reading=chosen_reading(workers, cache),
@@ -98,6 +110,12 @@ def _print_labels(evaluation: dict[str, Any]) -> None:
         f"(95 % interval {100 * low:.1f} to {100 * high:.1f})"
     )
     print(_errors(evaluation))
+    error = evaluation["calibration"]["expected_calibration_error"]
+    print(f"expected calibration error {100 * error:.2f} % (15 bins)")
+    if "rejection" in evaluation:
+        from striate.understanding_pictures import rejection_line
+
+        print(rejection_line(evaluation["rejection"]))
     per_class = evaluation["per_class"]
     worst = sorted(
         (name for name, values in per_class.items() if values["recall"] is not None),
@@ -226,6 +244,7 @@ def predict(
             help="Masks: a Dask scheduler, as tcp://host:8786, or local:2; -o is a .zarr.",
         ),
     ] = None,
+    error_rate: ErrorRate = None,
     device: Device = "auto",
     threads: Threads = None,
     as_json: Json = False,
@@ -238,7 +257,11 @@ def predict(
     """
     opened = striate.Run(run)
     if opened.task != "classification":
-        for name, idle in (("--top", top != 5), ("--invert", invert is not None)):
+        for name, idle in (
+            ("--top", top != 5),
+            ("--invert", invert is not None),
+            ("--error-rate", error_rate is not None),
+        ):
             if idle:
                 raise UsageError(f"{name} is for runs that label whole images; {run} labels pixels")
         if protocol != opened.recipe.protocol:
@@ -270,7 +293,9 @@ def predict(
     from striate.prediction import Reader, predict_files
     from striate.prediction_tables import as_csv, as_table
     from striate.prediction_tables import as_json as to_json
+    from striate.withholding import least_probability, withheld
 
+    least = None if error_rate is None else least_probability(opened, error_rate)
     files = image_files(paths)
     chosen = choose_device(device)
     with image_bar() as progress, computing_with(threads):
@@ -281,6 +306,8 @@ def predict(
             invert=invert,
             progress=progress,
         )
+    if least is not None:
+        predictions = withheld(predictions, least)
     if out is not None:
         text = as_csv(predictions) if out.suffix == ".csv" else to_json(predictions)
         # A file's name need not be text; its bytes are written as they are.

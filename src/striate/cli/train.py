@@ -43,6 +43,37 @@ PANELS = {
     ),
 }
 
+# What a search limits as a whole.
+FIXED_IN_TUNING = ("time",)
+_SEARCH: list[tuple[str, Any, Any]] = [
+    (
+        "trials",
+        Annotated[int, typer.Option("--trials", min=1, metavar="N", help="Trials in all.")],
+        20,
+    ),
+    (
+        "search_time",
+        Annotated[
+            str | None,
+            typer.Option("--time", metavar="TIME", help="Stop the search after this, as 30min."),
+        ],
+        None,
+    ),
+    (
+        "space",
+        Annotated[
+            Path | None,
+            typer.Option(
+                "--space", metavar="FILE", help="YAML: field: [values] or {low: , high: , log: }."
+            ),
+        ],
+        None,
+    ),
+]
+
+# What of a run may change when it goes on.
+LENGTHENING = ("epochs", "time")
+
 # What has an effect with some values of another choice alone.
 WORKS_WITH = {
     "rubbish": ("loss", ("map",)),
@@ -61,6 +92,7 @@ def train(
     recipe: str | None,
     resume: Path | None,
     overwrite: bool,
+    tensorboard: bool,
     data_dir: Path | None,
     device: str,
     threads: int | None,
@@ -74,11 +106,11 @@ def train(
     if resume is not None:
         others = {"NETWORK": network, "--recipe": recipe, "--out": out, "--overwrite": overwrite}
         wrong = [name for name, value in others.items() if value]
-        wrong += map(_flag, given)
+        wrong += [_flag(name) for name in given if name not in LENGTHENING]
         if wrong:
             raise UsageError(
                 f"--resume goes on by the run's own recipe in its own folder, so {wrong[0]} "
-                "cannot be given too; start a new run to change it"
+                "cannot be given too, only --epochs and --time; start a new run to change it"
             )
     from striate.display import choose_display
 
@@ -91,11 +123,13 @@ def train(
             data_dir=data_dir,
             device=device,
             num_threads=threads,
+            **_lengthening(given),
+            tensorboard=tensorboard,
             reading=reading,
             display=display,
         )
     else:
-        chosen = _recipe(network, data, recipe, given)
+        chosen = chosen_recipe(network, data, recipe, given)
         _refuse_without_effect(with_defaults(chosen), given)
         from striate.distributed import from_first, is_first
 
@@ -108,6 +142,7 @@ def train(
                 num_threads=threads,
                 reading=reading,
                 overwrite=overwrite,
+                tensorboard=tensorboard,
                 display=display,
             )
         finally:
@@ -119,7 +154,15 @@ def train(
         _report_training(run, folder, as_json)
 
 
-def _recipe(
+def _lengthening(given: dict[str, Any]) -> dict[str, Any]:
+    """Read --epochs and --time as a recipe reads them."""
+    if not given:
+        return {}
+    read = Recipe(network="lenet5", data="digits", **given)
+    return {name: getattr(read, name) for name in given}
+
+
+def chosen_recipe(
     network: str | None, data: str | None, recipe: str | None, given: dict[str, Any]
 ) -> Recipe:
     """Put a recipe together: a shipped one or a file's, then the arguments, then the options."""
@@ -130,7 +173,10 @@ def _recipe(
     if given.get("crop") in ("center", "area"):
         given = {"side_range": None, **given}  # a recipe's side_range goes with its crop
     if recipe is not None and recipe not in RECIPES and Path(recipe).suffix in (".yaml", ".yml"):
-        given = {**recipe_fields(Path(recipe)), **given}
+        fields = recipe_fields(Path(recipe))
+        if given.keys() & {"epochs", "time", "batch_size", "schedule", "data"}:
+            fields.pop("lengthened", None)  # its steps are of another plan
+        given = {**fields, **given}
     elif recipe is not None:
         return find_recipe(recipe).replace(**given)
     missing = [name.upper() for name in ("network", "data") if name not in given]
@@ -203,8 +249,14 @@ def _report_training(run: "striate.Run", folder: Path, as_json: bool) -> None:
     print(folder)
 
 
-def _train_signature() -> inspect.Signature:
-    """Give `striate train` an option for every field of the recipe, made from its definition."""
+def signature(*without: str, out: str, search: bool = False) -> inspect.Signature:
+    """Give a command an option for every field of the recipe, made from its definition.
+
+    Args:
+        without: Arguments that the command does not have.
+        out: The help of ``--out``.
+        search: Whether it has the options of a search too.
+    """
     optional = inspect.Parameter.KEYWORD_ONLY
     panel_of = {name: panel for panel, names in PANELS.items() for name in names}
     arguments: list[tuple[str, Any, Any]] = [
@@ -224,9 +276,7 @@ def _train_signature() -> inspect.Signature:
             "out",
             Annotated[
                 Path | None,
-                typer.Option(
-                    "--out", metavar="DIR", help="Run folder to make; runs/NETWORK-DATA by default."
-                ),
+                typer.Option("--out", metavar="PATH", help=out),
             ],
             None,
         ),
@@ -244,7 +294,12 @@ def _train_signature() -> inspect.Signature:
             "resume",
             Annotated[
                 Path | None,
-                typer.Option("--resume", metavar="RUN", help="Go on with the run in this folder."),
+                typer.Option(
+                    "--resume",
+                    metavar="RUN",
+                    help="Go on with the run in this folder; it is lengthened by an option epochs "
+                    "or time above what was planned, both of the whole run.",
+                ),
             ],
             None,
         ),
@@ -256,6 +311,18 @@ def _train_signature() -> inspect.Signature:
             ],
             False,
         ),
+        (
+            "tensorboard",
+            Annotated[
+                bool,
+                typer.Option(
+                    "--tensorboard",
+                    metavar="",
+                    help="Write event files too, into the run's tensorboard/.",
+                ),
+            ],
+            False,
+        ),
         ("data_dir", DataDir, None),
         ("device", Device, "auto"),
         ("threads", Threads, None),
@@ -263,6 +330,8 @@ def _train_signature() -> inspect.Signature:
         ("cache", Cache, None),
         ("as_json", Json, False),
     ]
+    if search:
+        arguments += _SEARCH
     for name, panel in panel_of.items():
         facts = Recipe.model_fields[name]
         flag = _flag(name)
@@ -285,8 +354,11 @@ def _train_signature() -> inspect.Signature:
         [
             inspect.Parameter(name, optional, default=default, annotation=annotation)
             for name, annotation, default in arguments
+            if name not in without
         ]
     )
 
 
-train.__signature__ = _train_signature()  # type: ignore[attr-defined]
+train.__signature__ = signature(  # type: ignore[attr-defined]
+    out="Run folder to make; runs/NETWORK-DATA by default."
+)
