@@ -8,8 +8,10 @@ import torch
 from torch import nn
 
 from striate.batches import Misfit, input_spec, load_training_data, misfits, sized, suited
+from striate.datasets.mask_memory import available_memory
 from striate.display import Display
 from striate.errors import UsageError
+from striate.lettering import amount
 from striate.mask_data import load_mask_data, tile_spec
 from striate.mask_scoring import check_views
 from striate.models import build, find_network, outline
@@ -163,8 +165,8 @@ def _segmentation(recipe: Recipe, display: Display, data_dir: Path | None) -> Pr
         display.note(note)
     _check_choices(recipe, len(data.validation))
     spec = tile_spec(data, tile, recipe)
-    network = _fresh(recipe, spec.channels, len(data.classes))
     output, work = _answered(recipe, spec, len(data.classes))
+    network = _fresh(recipe, spec.channels, len(data.classes))
     return Prepared(recipe, spec, Segmentation(recipe, spec, data, output), network, work)
 
 
@@ -188,7 +190,13 @@ def _answered(recipe: Recipe, spec: TileSpec, num_classes: int) -> tuple[tuple[i
         traced = trace(pixel_form(network, recipe.network), (spec.channels, *spec.tile))
     except (ValueError, RuntimeError) as error:
         size = "x".join(map(str, spec.tile))
-        raise UsageError(f"tile {size} does not fit {recipe.network}: {error}") from error
+        reason, _, padded = str(error).partition("; pad it to ")
+        legal = padded.partition(" ")[0].replace("x", ",")
+        remedy = f"; give --tile {legal}" if legal else ""
+        smaller = ", or a smaller --depth" if legal and recipe.depth else ""
+        raise UsageError(
+            f"tile {size} does not fit {recipe.network}: {reason}{remedy}{smaller}"
+        ) from error
     return traced.output_shape[1:], traced.multiply_adds
 
 
@@ -230,9 +238,33 @@ def load_weights(prepared: Prepared, weights: Weights, display: Display) -> tupl
 
 
 def _fresh(recipe: Recipe, channels: int, num_classes: int) -> nn.Module:
+    options = network_options(recipe)
+    form = outline(recipe.network, channels, num_classes, **options)
+    require_room(form, available_memory(), tunable=bool(options))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        return build(recipe.network, channels, num_classes, **network_options(recipe))
+        return build(recipe.network, channels, num_classes, **options)
+
+
+def require_room(network: nn.Module, available: int | None, *, tunable: bool) -> None:
+    """Refuse a network whose weights and gradients do not fit into memory.
+
+    Args:
+        network: An outline does.
+        available: From ``available_memory``.
+        tunable: Whether the user can make it smaller.
+
+    Raises:
+        UsageError: They take more than there is; both are told.
+    """
+    count = sum(parameter.numel() for parameter in network.parameters())
+    needed = 2 * sum(p.numel() * p.element_size() for p in network.parameters())
+    if available is not None and needed > available:
+        remedy = "a smaller --width or --depth" if tunable else "a smaller network"
+        raise UsageError(
+            f"the network has {count:,} parameters, which take {amount(needed)} with their "
+            f"gradients, and {amount(available)} of memory are free; give {remedy}"
+        )
 
 
 def _check_choices(recipe: Recipe, num_validation: int) -> None:
