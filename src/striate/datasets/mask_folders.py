@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from striate.datasets.catalogue import PARTS
-from striate.datasets.class_tables import ClassTable, numbered, present
+from striate.datasets.class_tables import ClassTable, counted, numbered
 from striate.datasets.mask_layouts import MaskLayout, recognize_masks
 from striate.datasets.mask_memory import available_memory, require_memory
 from striate.datasets.mask_reading import Pixels, read_pixels, read_values
@@ -62,7 +62,7 @@ def _numbered(folder: Path, layout: MaskLayout, values: Values) -> ClassTable:
     """Number the classes by the training masks; what is read is kept for later."""
     deciding = layout.parts.get("train") or next(iter(layout.parts.values()))
     values.update({pair.mask: read_values(pair.mask) for pair in deciding})
-    return numbered({path: present(own) for path, own in values.items()}, folder)
+    return numbered({path: counted(own) for path, own in values.items()}, folder)
 
 
 def _read(
