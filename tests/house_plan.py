@@ -25,7 +25,7 @@ FLOORS = [
     },
     {
         *("runs", "optimization", "protocols", "provenance", "patches", "tasks", "weights"),
-        *("mask_data", "tiled_prediction"),
+        *("mask_data", "tiled_prediction", "channels", "label_files"),
     },
     {
         *("run_creation", "training_loop", "prediction", "studies"),
@@ -47,6 +47,7 @@ TESTED_BY = {
     "__main__": ["test_cli"],
     "cli/__init__": ["test_cli"],
     "cli/draw": ["test_cli_draw"],
+    "cli/labels": ["test_cli_labels"],
     "cli/lists": ["test_cli"],
     "cli/networks": ["test_cli_describe"],
     "cli/options": ["test_cli"],

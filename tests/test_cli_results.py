@@ -263,6 +263,14 @@ def test_a_photograph_of_40_megapixels_is_read(capsys, reader, pixels, tmp_path)
     assert any("inverted" in note for note in answer["notes"])
 
 
+def test_a_path_that_is_missing_does_not_stop_the_others(capsys, reader, three, tmp_path):
+    absent = str(tmp_path / "absent.png")
+    assert run_command(["predict", reader, absent, str(three), "--json"]) == 3
+    printed = capsys.readouterr()
+    assert [each["path"] for each in json.loads(printed.out)] == [str(three)]
+    assert printed.err.startswith(f"striate: {absent} does not exist")
+
+
 def test_what_cannot_be_predicted_is_one_line(capsys, reader, three, tmp_path):
     (tmp_path / "text.png").write_text("hello")
     (tmp_path / "empty").mkdir()

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +13,8 @@ import tifffile
 import torch
 from PIL import Image
 
-from commanding import refused, said
 from striate.errors import DataError, UsageError
-from striate.mask_prediction import Labeller, mask_files, outputs_for
+from striate.mask_prediction import Labeller
 from striate.recipes import Recipe
 from striate.runs import Run
 from striate.tile_input import as_tensor, standardize, statistics
@@ -138,6 +136,18 @@ def test_eight_views_are_averaged_over_the_whole_image(run, tmp_path):
         Labeller(run, protocol="ten-crop")
 
 
+def test_a_picture_s_opacity_and_grey_are_brought_to_the_channels_and_said(run, tmp_path):
+    pixels = np.random.default_rng(1).integers(0, 256, (20, 24), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    Image.fromarray(np.stack([pixels, np.full_like(pixels, 255)], 2), "LA").save(
+        tmp_path / "la.png"
+    )
+    done = Labeller(run).label(tmp_path / "la.png", tmp_path / "l.png")
+    assert done.notes == ("alpha channel left out: all opaque",)
+    Labeller(run).label(tmp_path / "a.png", tmp_path / "l2.png")
+    assert (tmp_path / "l.png").read_bytes() == (tmp_path / "l2.png").read_bytes()
+
+
 def test_files_that_do_not_fit_are_refused_by_name(run, brains, tmp_path):
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "rgb.png")
     with pytest.raises(DataError, match=r"rgb.png has 3 channels, the run reads 1"):
@@ -150,44 +160,6 @@ def test_files_that_do_not_fit_are_refused_by_name(run, brains, tmp_path):
     with pytest.raises(DataError, match=r"nan.tif holds values that are no numbers"):
         Labeller(brains).label(tmp_path / "nan.tif", tmp_path / "l.tif")
     assert not list(tmp_path.glob("l*"))
-
-
-def test_outputs_never_meet_inputs_or_one_another(tmp_path):
-    one, two = tmp_path / "a" / "x.tif", tmp_path / "b" / "x.tif"
-    for path in (one, two):
-        path.parent.mkdir()
-        path.write_bytes(b"")
-    picture = tmp_path / "photo.jpg"
-    picture.write_bytes(b"")
-    assert outputs_for([one], None, overwrite=False) == [Path("labels/x.tif")]
-    assert outputs_for([picture], tmp_path / "o", overwrite=False) == [tmp_path / "o" / "photo.png"]
-    assert outputs_for([one], tmp_path / "y.tif", overwrite=False) == [tmp_path / "y.tif"]
-    with pytest.raises(UsageError, match=r"x.tif and .*x.tif would both be labelled in"):
-        outputs_for([one, two], tmp_path / "o", overwrite=False)
-    with pytest.raises(UsageError, match="is the image itself"):
-        outputs_for([one], one, overwrite=True)
-    with pytest.raises(UsageError, match="exists; replace it with --overwrite"):
-        outputs_for([one], two, overwrite=False)
-    assert outputs_for([one], two, overwrite=True) == [two]
-    with pytest.raises(UsageError, match=r"y.tif is a file, but there are 2 images"):
-        outputs_for([one, picture], tmp_path / "y.tif", overwrite=False)
-    assert mask_files([tmp_path / "a", two]) == [one, two]
-    assert mask_files([tmp_path]) == [one, two, picture]
-    header = tmp_path / "scan.mhd"
-    assert outputs_for([header], tmp_path / "o", overwrite=False) == [tmp_path / "o" / "scan.mha"]
-    with pytest.raises(UsageError, match=r"y.mhd: .mhd is not written; known: "):
-        outputs_for([one], tmp_path / "y.mhd", overwrite=False)
-    with pytest.raises(DataError, match="does not exist"):
-        mask_files([tmp_path / "absent.tif"])
-
-
-def test_the_command_writes_labels_and_says_their_shares(run, cells, tmp_path, capsys):
-    file = str(cells / "isbi2012" / "train-volume.tif")
-    text = said(capsys, "predict", str(run.path), file, "-o", str(tmp_path / "out"), "--json")
-    (done,) = json.loads(text)
-    labels = tifffile.imread(done["out"])
-    assert done["pixels"]["cell"] == int((labels == 1).sum())
-    assert refused(capsys, 2, "predict", str(run.path), file, "-o", str(tmp_path / "out"))
 
 
 def test_killed_it_goes_on_and_ends_with_the_same_bytes(run, tmp_path):

@@ -1,6 +1,7 @@
 """Files of images and volumes to files of labels, tile by tile, in their format and geometry."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -10,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from striate.channels import with_channels
 from striate.cluster import Job, label_zarr_on_cluster
 from striate.errors import DataError, UsageError
-from striate.images import SUFFIXES, require
 from striate.mask_scoring import check_views, probabilities
 from striate.mirroring import Read, Region
 from striate.runs import Run
@@ -20,16 +21,8 @@ from striate.segmentation import pixel_form
 from striate.tile_input import Statistics, TileSpec, as_tensor, as_trained, standardize, statistics
 from striate.tile_journal import predict_to_file
 from striate.tiled_prediction import labels_of
-from striate.tiling import plan_tiles
-from striate.volumes import (
-    FORMATS,
-    WRITABLE,
-    Source,
-    is_volume,
-    open_volume,
-    suffix_of,
-    write_volume,
-)
+from striate.tiling import TilePlan, plan_tiles
+from striate.volumes import Source, is_volume, open_volume, suffix_of, write_volume
 from striate.volumes.ome_zarr import blocks_of, create_zarr
 
 Progress = Callable[[int, int], None]  # tiles done, of so many
@@ -53,84 +46,6 @@ class Labelled(NamedTuple):
     out: Path
     pixels: dict[str, int]
     notes: tuple[str, ...]
-
-
-def mask_files(paths: Sequence[Path]) -> list[Path]:
-    """List the images and volumes that paths stand for; folders are walked.
-
-    A folder that is a volume itself, a Zarr or a DICOM series, is taken as it is.
-
-    Raises:
-        DataError: A path does not exist, or a folder holds nothing that can be read.
-    """
-    files: list[Path] = []
-    for path in paths:
-        require(path)
-        if not path.is_dir() or is_volume(path):
-            files.append(path)
-            continue
-        inside = _walk(path)
-        if not inside:
-            known = " ".join((*FORMATS, *SUFFIXES))
-            raise DataError(f"{path} holds no image or volume; they are known by suffix: {known}")
-        files += inside
-    return files
-
-
-def _walk(folder: Path) -> list[Path]:
-    """List what can be labelled in a folder; volumes that are folders are not entered."""
-    files: list[Path] = []
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
-            continue
-        if path.is_dir() and not is_volume(path):
-            files += _walk(path)
-        elif is_volume(path) or path.suffix.lower() in SUFFIXES:
-            files.append(path)
-    return files
-
-
-def outputs_for(files: Sequence[Path], out: Path | None, *, overwrite: bool) -> list[Path]:
-    """Say where the labels of each file go.
-
-    Args:
-        files: The images.
-        out: A file for a single image, else a folder; ``labels`` in the current one by default.
-        overwrite: Whether files that are there may be replaced.
-
-    Raises:
-        UsageError: Two images would go to one file, a file is there, it would be the image, or
-            its format is not written.
-    """
-    single = out is not None and len(files) == 1 and suffix_of(out) in (*FORMATS, ".png")
-    if single and out is not None and suffix_of(out) not in WRITABLE:
-        raise UsageError(f"{out}: {suffix_of(out)} is not written; known: {' '.join(WRITABLE)}")
-    if out is not None and not single and out.suffix and not out.is_dir():
-        raise UsageError(f"{out} is a file, but there are {len(files)} images; name a folder")
-    folder = out or Path("labels")
-    names = [out if single and out else folder / _name(path) for path in files]
-    for number, name in enumerate(names):
-        if name in names[:number]:
-            raise UsageError(
-                f"{files[names.index(name)]} and {files[number]} would both be labelled in {name}; "
-                "give them one by one, each with -o FILE"
-            )
-        if name.exists() and any(name.samefile(path) for path in files):
-            raise UsageError(f"{name} is the image itself; choose another -o")
-        if name.exists() and not overwrite:
-            raise UsageError(f"{name} exists; replace it with --overwrite, or choose another -o")
-    return names
-
-
-def _name(path: Path) -> str:
-    """Name the labels of an image: as it is called, where its format is written."""
-    suffix = suffix_of(path)
-    if suffix in WRITABLE:
-        return path.name
-    stem = path.name[: len(path.name) - len(suffix)]
-    return stem + {".mhd": ".mha", ".nhdr": ".nrrd"}.get(
-        suffix, ".mha" if is_volume(path) else ".png"
-    )
 
 
 class Labeller:
@@ -172,7 +87,8 @@ class Labeller:
             UsageError: The network cannot be cut into tiles, or needs more memory.
             RunError: The disk is full or cannot be written.
         """
-        with open_volume(path) as source:
+        with _naming(path), open_volume(path) as stored:
+            source = with_channels(stored, self.spec.channels)
             read, notes = self._reader(source)
             count = np.zeros(len(self.run.classes), np.int64)
 
@@ -214,7 +130,8 @@ class Labeller:
             raise UsageError(
                 f"a cluster writes labels of single views into a Zarr; give -o {out.stem}.zarr"
             )
-        with open_volume(path) as source:
+        with _naming(path), open_volume(path) as stored:
+            source = with_channels(stored, self.spec.channels)
             _, notes = self._reader(source)
             size = source.shape[1:]
             blocks = blocks_of(size)
@@ -236,10 +153,11 @@ class Labeller:
         pixels = dict(zip(self.run.classes, count.tolist(), strict=True))
         return Labelled(path, out, pixels, (*notes, *_lost(path, out)))
 
-    def plan(self, path: Path) -> str:
+    def plan(self, path: Path) -> TilePlan:
         """Say what labelling a file will take, before it begins."""
-        with open_volume(path) as source:
-            return str(plan_tiles(self.form, source.shape, memory=self.memory))
+        with _naming(path), open_volume(path) as stored:
+            source = with_channels(stored, self.spec.channels)
+            return plan_tiles(self.form, source.shape, memory=self.memory)
 
     def _settings(self, path: Path) -> dict[str, str | int]:
         """Name what the labels depend on but for network and tiles."""
@@ -306,7 +224,18 @@ def _finite(source: Source, region: Region) -> Tensor:
 
 def open_reader(path: Path, spec: TileSpec, own: Statistics | None) -> Read:
     """Open a file for ``reader``, as a worker of a cluster does."""
-    return reader(open_volume(path), spec, own)
+    return reader(with_channels(open_volume(path), spec.channels), spec, own)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the file in a refusal that does not."""
+    try:
+        yield
+    except UsageError as error:
+        if str(path) in str(error):
+            raise
+        raise UsageError(f"{path}: {error}") from error
 
 
 def _lost(path: Path, out: Path) -> tuple[str, ...]:

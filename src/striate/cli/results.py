@@ -3,16 +3,14 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import typer
 
 import striate
+from striate.cli.labels import MaskOptions, found, label, raise_last
 from striate.cli.options import DataDir, Device, Json, Threads, print_rich, print_table
-from striate.errors import DataError, RunError, StriateError, UsageError
-
-if TYPE_CHECKING:
-    from striate.mask_prediction import Labelled
+from striate.errors import UsageError
 
 _DIGITS = {"warping_error": 6, "hausdorff95": 2}
 _MEMBRANES = {
@@ -223,14 +221,8 @@ def predict(
         for name, idle in (("--top", top != 5), ("--invert", invert is not None)):
             if idle:
                 raise UsageError(f"{name} is for runs that label whole images; {run} labels pixels")
-        if protocol != opened.recipe.protocol:
-            print(
-                f"labels of protocol {protocol}; evaluate uses the run's own, "
-                f"{opened.recipe.protocol}",
-                file=sys.stderr,
-            )
         masks = MaskOptions(out, overwrite, memory, protocol, cluster, device, threads)
-        _label(opened, paths, masks, as_json=as_json)
+        label(opened, paths, masks, as_json=as_json)
         return
     for name, given in (
         ("--overwrite", overwrite),
@@ -252,7 +244,7 @@ def predict(
     from striate.prediction import Reader, as_csv, as_table, predict_files
     from striate.prediction import as_json as to_json
 
-    files = image_files(paths)
+    files, missing = found(image_files, paths)
     chosen = choose_device(device)
     with image_bar() as progress, computing_with(threads):
         predictions, errors = predict_files(
@@ -271,72 +263,4 @@ def predict(
         print(to_json(predictions), end="")
     elif predictions:
         print_rich(as_table(predictions))
-    for error in errors[:-1]:
-        print(f"striate: {error}", file=sys.stderr)
-    if errors:
-        raise DataError(str(errors[-1]))
-
-
-class MaskOptions(NamedTuple):
-    """How pixels are to be labelled."""
-
-    out: Path | None
-    overwrite: bool
-    memory: str
-    protocol: str
-    cluster: str | None
-    device: str
-    threads: int | None
-
-
-def _label(run: "striate.Run", paths: list[Path], options: MaskOptions, *, as_json: bool) -> None:
-    """Label the pixels of files, one after the other; what fails is told at the end."""
-    from striate.devices import choose_device
-    from striate.devices import threads as computing_with
-    from striate.display import count_bar
-    from striate.mask_prediction import Labeller, mask_files, outputs_for
-
-    files = mask_files(paths)
-    outs = outputs_for(files, options.out, overwrite=options.overwrite)
-    for folder in {out.parent for out in outs}:
-        folder.mkdir(parents=True, exist_ok=True)
-    labeller = Labeller(
-        run,
-        memory=options.memory,
-        device=choose_device(options.device),
-        protocol=options.protocol,
-    )
-    done: list[Labelled] = []
-    errors: list[StriateError] = []
-    with computing_with(options.threads):
-        for path, out in zip(files, outs, strict=True):
-            try:
-                print(f"{path}: {labeller.plan(path)}", file=sys.stderr)
-                with count_bar(path.name, "tiles") as progress:
-                    if options.cluster is None:
-                        done.append(labeller.label(path, out, progress))
-                    else:
-                        done.append(labeller.label_on_cluster(path, out, options.cluster, progress))
-            except (DataError, RunError, UsageError) as reason:
-                errors.append(reason)
-                continue
-            for note in done[-1].notes:
-                print(f"{path}: {note}", file=sys.stderr)
-    if as_json:
-        print(json.dumps([_labelled(each) for each in done], indent=1))
-    else:
-        rows = [(str(each.path), str(each.out), _shares(each.pixels)) for each in done]
-        print_table(("image", "labels", "share of each class"), rows)
-    for error in errors[:-1]:
-        print(f"striate: {error}", file=sys.stderr)
-    if errors:
-        raise errors[-1]
-
-
-def _labelled(each: "Labelled") -> dict[str, Any]:
-    return {**each._asdict(), "path": str(each.path), "out": str(each.out)}
-
-
-def _shares(pixels: dict[str, int]) -> str:
-    whole = max(sum(pixels.values()), 1)
-    return ", ".join(f"{name} {100 * count / whole:.1f} %" for name, count in pixels.items())
+    raise_last([*errors, *missing])
