@@ -9,17 +9,6 @@ from PIL import Image
 
 from commanding import refused, said
 from striate.cli import run_command
-from striate.recipes import Recipe
-from striate.training import train
-
-
-@pytest.fixture(scope="module")
-def run(cells, tmp_path_factory) -> str:
-    recipe = Recipe(
-        network="unet_padded", data="isbi2012", width=2, depth=1, tile=(24,), epochs=1,
-        batch_size=2, optimizer="adamw",
-    )  # fmt: skip
-    return str(train(recipe, tmp_path_factory.mktemp("runs") / "cells", data_dir=cells).path)
 
 
 @pytest.fixture
@@ -35,13 +24,13 @@ def drawn(path, size) -> str:
 
 
 def test_shares_are_printed_in_lines_of_80_columns_that_break_no_name(
-    capsys, run, tmp_path, monkeypatch
+    capsys, mask_run, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.chdir(tmp_path)
     for name in "ab":
         drawn(tmp_path / "a_folder_with_a_long_name" / f"{name}.png", (20, 30))
-    assert run_command(["predict", run, "a_folder_with_a_long_name"]) == 0
+    assert run_command(["predict", mask_run, "a_folder_with_a_long_name"]) == 0
     printed = capsys.readouterr()
     lines = printed.out.splitlines()
     assert lines[0] == "a_folder_with_a_long_name/a.png → labels/a.png"
@@ -52,21 +41,23 @@ def test_shares_are_printed_in_lines_of_80_columns_that_break_no_name(
     assert printed.err == ""  # one tile each
 
 
-def test_a_plan_of_several_tiles_is_said_once_in_80_columns(capsys, run, tmp_path, monkeypatch):
+def test_a_plan_of_several_tiles_is_said_once_in_80_columns(
+    capsys, mask_run, tmp_path, monkeypatch
+):
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.chdir(tmp_path)
     for name in "ab":
         drawn(tmp_path / "images" / f"{name}.png", (300, 200))
-    assert run_command(["predict", run, "images", "--memory", "600KB"]) == 0
+    assert run_command(["predict", mask_run, "images", "--memory", "600KB"]) == 0
     told = capsys.readouterr().err
     assert told.count("tiles of up to") == 1
     assert " % of them repeated" in " ".join(told.split())
     assert max(map(len, told.splitlines())) <= 80
 
 
-def test_what_is_missing_among_several_is_named_at_the_end(capsys, run, image, tmp_path):
+def test_what_is_missing_among_several_is_named_at_the_end(capsys, mask_run, image, tmp_path):
     out = tmp_path / "out"
-    arguments = ["predict", run, str(tmp_path / "absent.png"), image, "-o", str(out), "--json"]
+    arguments = ["predict", mask_run, str(tmp_path / "absent.png"), image, "-o", str(out), "--json"]
     assert run_command(arguments) == 3
     printed = capsys.readouterr()
     assert [each["path"] for each in json.loads(printed.out)] == [image]
@@ -74,21 +65,23 @@ def test_what_is_missing_among_several_is_named_at_the_end(capsys, run, image, t
     assert (out / "image.png").is_file()
 
 
-def test_a_file_that_does_not_fit_is_refused_in_one_line(capsys, run, tmp_path):
+def test_a_file_that_does_not_fit_is_refused_in_one_line(capsys, mask_run, tmp_path):
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "rgb.png")
     out = ("-o", str(tmp_path / "l.png"))
-    told = refused(capsys, 3, "predict", run, str(tmp_path / "rgb.png"), *out)
+    told = refused(capsys, 3, "predict", mask_run, str(tmp_path / "rgb.png"), *out)
     assert "rgb.png has 3 channels, the run reads 1; convert it to grey" in told
 
 
-def test_a_wrong_protocol_is_refused_before_anything_is_said(capsys, run, image):
-    assert "of pixels there are" in refused(capsys, 2, "predict", run, image, "--protocol", "dense")
+def test_a_wrong_protocol_is_refused_before_anything_is_said(capsys, mask_run, image):
+    assert "of pixels there are" in refused(
+        capsys, 2, "predict", mask_run, image, "--protocol", "dense"
+    )
 
 
-def test_labels_and_their_counts_agree(capsys, run, cells, tmp_path):
+def test_labels_and_their_counts_agree(capsys, mask_run, cells, tmp_path):
     file = str(cells / "isbi2012" / "train-volume.tif")
-    text = said(capsys, "predict", run, file, "-o", str(tmp_path / "out"), "--json")
+    text = said(capsys, "predict", mask_run, file, "-o", str(tmp_path / "out"), "--json")
     (done,) = json.loads(text)
     labels = tifffile.imread(done["out"])
     assert done["pixels"]["cell"] == int((labels == 1).sum())
-    assert refused(capsys, 2, "predict", run, file, "-o", str(tmp_path / "out"))
+    assert refused(capsys, 2, "predict", mask_run, file, "-o", str(tmp_path / "out"))

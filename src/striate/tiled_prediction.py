@@ -8,8 +8,9 @@ from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
-from striate.errors import UsageError
+from striate.errors import DataError, UsageError
 from striate.mirroring import Read, Region, read_mirrored
 from striate.modes import evaluating
 from striate.strips import can_strip, evaluate_in_strips
@@ -50,13 +51,14 @@ def whole(network: nn.Module, image: Tensor) -> Tensor:
 
     Raises:
         UsageError: The network takes no such image, or does not answer by pixels.
+        DataError: The image is no tensor, or has other channels than the network reads.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))
         >>> whole(net, torch.rand(1, 9, 7)).shape
         torch.Size([2, 9, 7])
     """
-    return _logits(network, image, plan_tiles(network, tuple(image.shape)))
+    return _logits(network, image, _plan(network, image))
 
 
 def predict_tiled(
@@ -90,6 +92,7 @@ def predict_tiled(
 
     Raises:
         UsageError: As of ``plan_tiles``.
+        DataError: The image is no tensor, or has other channels than the network reads.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 2, 3))
@@ -98,7 +101,7 @@ def predict_tiled(
         >>> torch.equal(labels, whole(net, image).argmax(0))
         True
     """
-    plan = plan_tiles(network, tuple(image.shape), memory=memory, blend=blend)
+    plan = _plan(network, image, memory=memory, blend=blend)
     limit = memory_bytes(memory)
     if return_logits:
         return _logits(network, image, plan, progress, limit)
@@ -116,6 +119,27 @@ def predict_tiled(
     if not run_in_strips(network, plan, read, write, limit, progress):
         run_plan(network, plan, read, write, progress=progress)
     return labels
+
+
+def _plan(
+    network: nn.Module, image: Tensor, *, memory: int | str | None = None, blend: bool = False
+) -> TilePlan:
+    """Plan an image; what is none for this network is refused in words about the image."""
+    if not isinstance(image, Tensor):
+        raise DataError(
+            f"the image is {type(image).__name__}; needed is a torch tensor (C, *spatial): "
+            "torch.from_numpy makes one"
+        )
+    try:
+        return plan_tiles(network, tuple(image.shape), memory=memory, blend=blend)
+    except (UsageError, RuntimeError) as error:
+        reads = next((m.in_channels for m in network.modules() if isinstance(m, _ConvNd)), None)
+        if image.dim() < 3 or reads in (None, image.shape[0]):
+            raise
+        raise DataError(
+            f"the image has {image.shape[0]} channels, the network reads {reads}; give it "
+            "(C, *spatial) with as many"
+        ) from error
 
 
 def labels_of(logits: Tensor) -> Tensor:
