@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from striate.dense_form import DenseForm
 from striate.errors import DataError, UsageError
 from striate.mirroring import Read, Region, read_mirrored
 from striate.modes import evaluating
 from striate.strips import can_strip, evaluate_in_strips
-from striate.tiling import Tile, TilePlan, memory_bytes, plan_tiles
+from striate.tiling import Tile, TilePlan, dimensions, memory_bytes, plan_tiles
 from striate.tiling.blending import weight_of
 from striate.tiling.checking import first_tensor
 
@@ -131,8 +132,10 @@ def _plan(
             "torch.from_numpy makes one"
         )
     try:
+        if isinstance(network, DenseForm):
+            network.require_channels(image.shape[0], dimensions(network, image.shape))
         return plan_tiles(network, tuple(image.shape), memory=memory, blend=blend)
-    except (UsageError, RuntimeError) as error:
+    except UsageError as error:
         reads = next((m.in_channels for m in network.modules() if isinstance(m, _ConvNd)), None)
         if image.dim() < 3 or reads in (None, image.shape[0]):
             raise

@@ -148,8 +148,7 @@ class DenseForm(nn.Module):
     def answer(self, images: Tensor) -> Tensor:
         """Answer as ``forward``, of images that fit."""
         channels, dims = images.shape[1], images.ndim - 2
-        if (channels, dims) not in self._checked:
-            self._check_other(channels, dims)
+        self.require_channels(channels, dims)
         program, positions = self.program(images), self._positions(images.shape)
         learns = images.requires_grad or any(p.requires_grad for p in self.parameters())
         drops = [m for m in self.network.modules() if isinstance(m, Dropout) and m.training]
@@ -201,8 +200,10 @@ class DenseForm(nn.Module):
                 _compare(self.network, programs, images, sides)
         self._checked.add((channels, dims))
 
-    def _check_other(self, channels: int, dims: int) -> None:
-        """Check as ``check``; a layer's own refusal of the channels is put into words."""
+    def require_channels(self, channels: int, dims: int) -> None:
+        """Check as ``check``, once; a layer's own refusal of the channels is put into words."""
+        if (channels, dims) in self._checked:
+            return
         known = sorted({number for number, axes in self._checked if axes == dims})
         try:
             self.check(channels, dims)
