@@ -2,14 +2,18 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import striate
 from commanding import refused, said
 from striate.cli import run_command
 from striate.cli.train import PANELS
+from striate.model_card import kept_row
 from striate.recipes import Recipe
 from striate.runs import Run
 
@@ -202,6 +206,36 @@ def test_training_talks_on_stderr_and_gives_the_folder_on_stdout(capsys, bars, t
     assert lines[-1] == f"next: striate evaluate {out}"
     lowest = min(row["validation_error"] for row in Run(out).progress())
     assert f"lowest validation error {100 * lowest:.2f} %" in lines
+
+
+def test_after_training_on_masks_the_kept_epoch_is_told_and_what_can_be_done(capsys, tmp_path):
+    generator = np.random.default_rng(2)
+    for number in range(4):
+        mask = generator.integers(0, 2, (24, 24), dtype=np.uint8)
+        for part, pixels in (("images", 100 * mask), ("masks", mask)):
+            (tmp_path / "set" / part).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(tmp_path / "set" / part / f"{number}.png")
+    out = str(tmp_path / "run")
+    chosen = ("unet_padded", str(tmp_path / "set"), "--width", "2", "--depth", "1", "--tile", "16",
+              "--epochs", "2", "--batch-size", "2", "--out", out)  # fmt: skip
+    assert run_command(["train", *chosen]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    kept = kept_row(Run(out).progress())
+    assert lines[-3] == (
+        f"kept: epoch {kept['epoch']:.0f}, highest validation Dice "
+        f"{kept['validation_dice']:.3f}, error {100 * kept['validation_error']:.2f} %"
+    )
+    assert lines[-2] == f"next: striate predict {out} IMAGE..."
+    assert lines[-1].startswith(f"      striate evaluate {out} --data FOLDER")
+    report = json.loads(said(capsys, "train", *chosen, "--json", "--overwrite"))
+    assert report["kept"]["epoch"] == kept["epoch"]
+    for part in ("images", "masks"):
+        (tmp_path / "set" / part / "train").mkdir()
+        for file in list((tmp_path / "set" / part).glob("*.png")):
+            file.rename(file.parent / "train" / file.name)
+        shutil.copytree(tmp_path / "set" / part / "train", tmp_path / "set" / part / "test")
+    assert run_command(["train", *chosen, "--overwrite"]) == 0
+    assert capsys.readouterr().err.splitlines()[-1] == f"next: striate evaluate {out}"
 
 
 def test_training_reports_as_json(capsys, bars, tmp_path):

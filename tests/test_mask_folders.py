@@ -74,7 +74,7 @@ def test_images_and_masks_are_paired_and_parts_kept(tmp_path):
 def test_a_part_that_is_not_there_is_refused_if_it_alone_is_asked_for(tmp_path):
     small(tmp_path, [MASK])
     assert list(read_mask_folder(tmp_path, ("train", "test")).parts) == ["train"]
-    with pytest.raises(DataError, match=r"has no test part but train; put it there"):
+    with pytest.raises(DataError, match=r"has no test part, only train; evaluate .* with --data"):
         read_mask_folder(tmp_path, ("test",))
 
 

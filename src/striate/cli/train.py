@@ -11,7 +11,10 @@ import typer
 
 import striate
 from striate.cli.options import DataDir, Device, Json, Threads
-from striate.errors import UsageError
+from striate.datasets import is_path
+from striate.datasets.mask_layouts import recognize_masks
+from striate.errors import DataError, UsageError
+from striate.model_card import kept_row, said_of_kept
 from striate.models import RECIPES, find_network, find_recipe, outline, with_defaults
 from striate.recipes import Recipe, recipe_fields
 
@@ -164,15 +167,32 @@ def _report_training(run: "striate.Run", folder: Path, as_json: bool) -> None:
     rows = run.progress()
     errors = [row["validation_error"] for row in rows if row["validation_error"] is not None]
     if as_json:
-        best = min(errors) if errors else None
-        print(
-            json.dumps({"run": str(folder), "epochs": len(rows), "lowest_validation_error": best})
-        )
+        told: dict[str, Any] = {"run": str(folder), "epochs": len(rows)}
+        best: dict[str, Any] = {"lowest_validation_error": min(errors) if errors else None}
+        kept = kept_row(rows)
+        if kept is not None and "validation_dice" in kept:
+            names = ("epoch", "validation_dice", "validation_error")
+            best["kept"] = {name: kept[name] for name in names}
+        print(json.dumps({**told, **best}))
         return
     if errors:
-        print(f"lowest validation error {100 * min(errors):.2f} %", file=sys.stderr)
-    print(f"next: striate evaluate {folder}", file=sys.stderr)
+        print(said_of_kept(rows), file=sys.stderr)
+    print(f"next: {_next(run, folder)}", file=sys.stderr)
     print(folder)
+
+
+def _next(run: "striate.Run", folder: Path) -> str:
+    """Say what to do with a run: evaluate it, where its data have a part for that."""
+    data = run.recipe.data
+    if run.task == "classification" or not is_path(data):
+        return f"striate evaluate {folder}"
+    with suppress(DataError):
+        if "test" in recognize_masks(Path(data)).parts:
+            return f"striate evaluate {folder}"
+    return (
+        f"striate predict {folder} IMAGE...\n"
+        f"      striate evaluate {folder} --data FOLDER, with images and masks in FOLDER/test"
+    )
 
 
 def _train_signature() -> inspect.Signature:

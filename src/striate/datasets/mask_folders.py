@@ -36,8 +36,14 @@ def read_mask_folder(folder: Path, parts: Sequence[str]) -> MaskSet:
     layout = recognize_masks(folder)
     wanted = {part: layout.parts[part] for part in PARTS if part in parts and part in layout.parts}
     if not wanted:
+        remedy = (
+            "evaluate another folder with --data FOLDER, images in FOLDER/test/images and their "
+            "masks in FOLDER/test/masks"
+            if "test" in parts
+            else "put images into train/images and their masks into train/masks"
+        )
         raise DataError(
-            f"{folder} has no {' or '.join(parts)} part but {', '.join(layout.parts)}; put it there"
+            f"{folder} has no {' or '.join(parts)} part, only {', '.join(layout.parts)}; {remedy}"
         )
     require_memory([pair for pairs in wanted.values() for pair in pairs], available_memory())
     values: Values = {}
