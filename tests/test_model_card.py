@@ -16,7 +16,7 @@ def test_an_unfinished_run_says_how_far_it_is():
     card = model_card(RECIPE, SPEC, [f"c{n}" for n in range(23)], [ROW] * 3, None)
     assert "# lenet5 on mnist" in card
     assert "(23 classes), trained on `mnist` for 3 of 20 epochs with seed 4" in card
-    assert "lowest validation error: 1.25 %" in card
+    assert "lowest validation error 1.25 %" in card
     assert "1 channel, resized to 28x26, network reads 32x32 pixels" in card
     assert "c19 …" in card
     assert "accuracy" not in card

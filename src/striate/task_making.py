@@ -1,6 +1,6 @@
 """From a recipe to what a training loop needs: data, input, network and task, all agreeing."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,6 +61,7 @@ def prepare(
     given: Collection[str],
     display: Display,
     data_dir: Path | None = None,
+    weights: Weights | None = None,
 ) -> Prepared:
     """Read the data that a recipe names and build its network for them.
 
@@ -69,6 +70,7 @@ def prepare(
         given: Names of the fields that the user chose.
         display: Told what was switched off, and why.
         data_dir: Where named sets are looked for first.
+        weights: From which training will start; masked images are standardised as they expect.
 
     Returns:
         Recipe, input, task and network, agreeing.
@@ -81,7 +83,7 @@ def prepare(
     _check_fields(recipe, given, labels_images=labels_images)
     if labels_images:
         return _classification(recipe, given, display, data_dir)
-    return _segmentation(recipe, display, data_dir)
+    return _segmentation(recipe, display, data_dir, weights)
 
 
 def _check_fields(recipe: Recipe, given: Collection[str], *, labels_images: bool) -> None:
@@ -156,7 +158,9 @@ def _check_fit(recipe: Recipe, spec: InputSpec, network: nn.Module, problems: li
         raise UsageError(f"{recipe.network} and these images need other choices: {told}")
 
 
-def _segmentation(recipe: Recipe, display: Display, data_dir: Path | None) -> Prepared:
+def _segmentation(
+    recipe: Recipe, display: Display, data_dir: Path | None, weights: Weights | None
+) -> Prepared:
     known = find_network(recipe.network)
     axes = len(known.input_shape) - 1
     tile = _tile(recipe, axes)
@@ -165,6 +169,9 @@ def _segmentation(recipe: Recipe, display: Display, data_dir: Path | None) -> Pr
         display.note(note)
     _check_choices(recipe, len(data.validation))
     spec = tile_spec(data, tile, recipe)
+    if weights is not None:
+        spec, note = shown_as(spec, weights.input, recipe)
+        display.note(note)
     output, work = _answered(recipe, spec, len(data.classes))
     network = _fresh(recipe, spec.channels, len(data.classes))
     return Prepared(recipe, spec, Segmentation(recipe, spec, data, output), network, work)
@@ -230,7 +237,6 @@ def load_weights(prepared: Prepared, weights: Weights, display: Display) -> tupl
     report = weights.load_into(prepared.network)
     display.note(report)
     if not isinstance(prepared.spec, InputSpec) or not isinstance(prepared.task, Classification):
-        display.note("input standardised as the training set says, not as these weights saw it")
         return prepared, report
     spec = _as_weights_expect(prepared.spec, weights, prepared.recipe, display)
     prepared.task.spec = spec
@@ -294,3 +300,36 @@ def _as_weights_expect(
         low, high = recipe.input_range
         display.note(f"input_range {low:g},{high:g} is kept, but these weights expect {words}")
     return spec
+
+
+def shown_as(spec: TileSpec, shown: Mapping[str, Any], recipe: Recipe) -> tuple[TileSpec, str]:
+    """Standardise masked images as the images were that weights come from, where that is known.
+
+    Args:
+        spec: As the training images say.
+        shown: The input of the weights' own run; empty where it is not known.
+        recipe: Its ``intensity`` is kept.
+
+    Returns:
+        The input, and what was decided, in words.
+    """
+    try:
+        seen = TileSpec.model_validate(dict(shown))
+    except ValueError:
+        return spec, "what input these weights expect is not known: the training set decides"
+    if recipe.intensity not in (None, seen.intensity):
+        return spec, (
+            f"intensity {recipe.intensity} is kept, but these weights saw intensity "
+            f"{seen.intensity}"
+        )
+    if seen.channels != spec.channels or (seen.dtype != spec.dtype and seen.intensity != "image"):
+        return spec, (
+            f"input standardised as the training set says: these weights saw {seen.channels} "
+            f"channel{'s' * (seen.channels > 1)} of {seen.dtype}"
+        )
+    names = ("intensity", "mean", "std", "low", "high")
+    spec = spec.model_copy(update={name: getattr(seen, name) for name in names})
+    if spec.intensity == "image":
+        return spec, "input standardised as these weights expect: each image by itself"
+    mean, std = (", ".join(f"{value:g}" for value in values) for values in (spec.mean, spec.std))
+    return spec, f"input standardised as these weights expect: mean {mean}, deviation {std}"

@@ -73,7 +73,7 @@ def train(
         recipe = recipe.replace(weights=weights.given)
         if "input_range" not in given and weights.mean is not None:
             recipe = recipe.replace(input_range=None)
-    prepared = prepare(recipe, given, display, data_dir)
+    prepared = prepare(recipe, given, display, data_dir, weights)
     work = prepared.multiply_adds * prepared.recipe.batch_size
     num_threads = num_threads or suited_threads(work)
     made = {**environment(prepared.recipe, prepared.task, chosen), "threads": num_threads}
