@@ -1,6 +1,7 @@
 """`striate predict` with a run that labels pixels: what is printed, and what is refused."""
 
 import json
+from inspect import signature
 
 import numpy as np
 import pytest
@@ -9,6 +10,9 @@ from PIL import Image
 
 from commanding import refused, said
 from striate.cli import run_command
+from striate.cli.results import predict
+from striate.mask_prediction import Labeller
+from striate.tiled_prediction import predict_tiled
 
 
 @pytest.fixture
@@ -76,6 +80,33 @@ def test_a_wrong_protocol_is_refused_before_anything_is_said(capsys, mask_run, i
     assert "of pixels there are" in refused(
         capsys, 2, "predict", mask_run, image, "--protocol", "dense"
     )
+
+
+def test_a_cluster_that_is_none_is_refused_in_one_line(capsys, mask_run, image, tmp_path):
+    for more, told in (
+        (("--cluster", "nonsense", "-o", str(tmp_path / "l.zarr")), "cluster 'nonsense': a sched"),
+        (("--cluster", "local:2", "-o", str(tmp_path / "l.png")), "give -o l.zarr"),
+    ):
+        assert told in refused(capsys, 2, "predict", mask_run, image, *more)
+
+
+def test_probabilities_are_named_and_not_replaced(capsys, mask_run, image, tmp_path):
+    out = tmp_path / "l.png"
+    shares = tmp_path / "l.probabilities.tif"
+    arguments = ("predict", mask_run, image, "-o", str(out), "--probabilities")
+    assert f"  probabilities → {shares}\n" in said(capsys, *arguments)
+    out.unlink()
+    assert f"{shares} exists; replace it with" in refused(capsys, 2, *arguments)
+    (done,) = json.loads(said(capsys, *arguments, "--overwrite", "--json"))
+    assert done["probabilities"] == str(shares)
+
+
+def test_all_ways_in_have_one_default_of_memory():
+    defaults = [
+        signature(function).parameters["memory"].default
+        for function in (predict, Labeller.__init__, predict_tiled)
+    ]
+    assert defaults == ["1GB"] * 3
 
 
 def test_labels_and_their_counts_agree(capsys, mask_run, cells, tmp_path):

@@ -89,3 +89,15 @@ def _name(path: Path) -> str:
     return stem + {".mhd": ".mha", ".nhdr": ".nrrd"}.get(
         suffix, ".mha" if is_volume(path) else ".png"
     )
+
+
+def shares_file(out: Path) -> Path:
+    """Name the file of probabilities beside a file of labels; a PNG cannot hold them.
+
+    Example:
+        >>> shares_file(Path("a.nii.gz")).name, shares_file(Path("b.png")).name
+        ('a.probabilities.nii.gz', 'b.probabilities.tif')
+    """
+    suffix = suffix_of(out)
+    stem = out.name[: len(out.name) - len(suffix)]
+    return out.with_name(f"{stem}.probabilities{'.tif' if suffix == '.png' else suffix}")

@@ -66,7 +66,7 @@ def predict_tiled(
     network: nn.Module,
     image: Tensor,
     *,
-    memory: int | str = "500MB",
+    memory: int | str = "1GB",
     return_logits: bool = False,
     blend: bool = False,
     progress: Progress | None = None,
@@ -157,6 +157,22 @@ def labels_of(logits: Tensor) -> Tensor:
     if len(logits) == 2:
         return (logits[1] > logits[0]).to(torch.uint8)
     return logits.argmax(dim=0).to(torch.uint8)
+
+
+def shares_of(logits: Tensor) -> Tensor:
+    """Turn logits ``(K, *spatial)`` into probabilities that add up to 1 at each pixel.
+
+    A single class counts against nothing: the answer is that of two.
+
+    Example:
+        >>> shares_of(torch.tensor([[0.0]]))
+        tensor([[0.5000],
+                [0.5000]])
+    """
+    logits = logits.float()
+    if len(logits) == 1:
+        logits = torch.cat([torch.zeros_like(logits), logits])
+    return torch.softmax(logits, dim=0)
 
 
 def run_plan(

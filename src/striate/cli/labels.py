@@ -6,11 +6,14 @@ import sys
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import striate
 from striate.errors import DataError, RunError, StriateError, UsageError
+from striate.interruption import hint_at_ctrl_c
 
 if TYPE_CHECKING:
     from striate.mask_prediction import Labelled
@@ -24,6 +27,8 @@ class MaskOptions(NamedTuple):
     memory: str
     protocol: str
     cluster: str | None
+    blend: bool
+    probabilities: bool
     device: str
     threads: int | None
 
@@ -65,7 +70,7 @@ def label(run: "striate.Run", paths: list[Path], options: MaskOptions, *, as_jso
     from striate.devices import choose_device
     from striate.devices import threads as computing_with
     from striate.display import count_bar
-    from striate.label_files import mask_files, outputs_for
+    from striate.label_files import mask_files, outputs_for, shares_file
     from striate.mask_prediction import Labeller
 
     labeller = Labeller(
@@ -73,26 +78,36 @@ def label(run: "striate.Run", paths: list[Path], options: MaskOptions, *, as_jso
         memory=options.memory,
         device=choose_device(options.device),
         protocol=options.protocol,
+        blend=options.blend,
+        probabilities=options.probabilities,
     )
     if options.protocol != run.recipe.protocol:
         _say(f"labels of protocol {options.protocol}; evaluate uses the run's own, "
              f"{run.recipe.protocol}")  # fmt: skip
     files, errors = found(mask_files, paths)
     outs = outputs_for(files, options.out, overwrite=options.overwrite)
+    taken = [file for file in map(shares_file, outs) if file.exists()]
+    if options.probabilities and taken and not options.overwrite:
+        raise UsageError(f"{taken[0]} exists; replace it with --overwrite, or choose another -o")
+    if options.cluster is not None:
+        labeller.check_cluster(outs, options.cluster)
     for folder in {out.parent for out in outs}:
         folder.mkdir(parents=True, exist_ok=True)
     done: list[Labelled] = []
     told = ""
     with computing_with(options.threads):
-        for path, out in zip(files, outs, strict=True):
+        for number, (path, out) in enumerate(zip(files, outs, strict=True)):
             try:
-                plan = labeller.plan(path)
+                plan = labeller.plan(path, clustered=options.cluster is not None)
                 if len(plan.tiles) > 1 and str(plan) != told:
                     told = str(plan)
                     _say(f"{path}: {told}")
-                with count_bar(path.name, "tiles") as progress:
+                    if plan.notice:
+                        _say(plan.notice)
+                with count_bar(path.name, "tiles") as progress, _on_ctrl_c(number, len(files)):
                     if options.cluster is None:
-                        done.append(labeller.label(path, out, progress))
+                        begun = partial(_say_begun, path, len(plan.tiles))
+                        done.append(labeller.label(path, out, progress, begun))
                     else:
                         done.append(labeller.label_on_cluster(path, out, options.cluster, progress))
             except (DataError, RunError, UsageError) as reason:
@@ -105,6 +120,19 @@ def label(run: "striate.Run", paths: list[Path], options: MaskOptions, *, as_jso
     else:
         _print(done)
     raise_last(errors)
+
+
+def _say_begun(path: Path, tiles: int, finished: int) -> None:
+    _say(f"{path}: goes on, {finished:,} of {tiles:,} tiles are done already")
+
+
+def _on_ctrl_c(number: int, count: int) -> AbstractContextManager[None]:
+    """Let an interruption say how to go on: ``number`` of ``count`` images are labelled."""
+    if not number:
+        return hint_at_ctrl_c("the same command goes on where it was")
+    return hint_at_ctrl_c(
+        f"{number:,} of {count:,} images are labelled; the same command without them goes on"
+    )
 
 
 def _say(text: str) -> None:
@@ -124,6 +152,8 @@ def _print(done: Sequence["Labelled"]) -> None:
     """Print where the labels of each image are and how they are shared out; then of all."""
     for each in done:
         print(f"{each.path} → {each.out}")
+        if each.probabilities is not None:
+            print(f"  probabilities → {each.probabilities}")
         print(_wrapped(_shares(each.pixels), "  "))
     if len(done) > 1:
         total = Counter[str]()
@@ -133,7 +163,10 @@ def _print(done: Sequence["Labelled"]) -> None:
 
 
 def _as_json(each: "Labelled") -> dict[str, Any]:
-    return {**each._asdict(), "path": str(each.path), "out": str(each.out)}
+    told = {**each._asdict(), "path": str(each.path), "out": str(each.out)}
+    if told["probabilities"] is not None:
+        told["probabilities"] = str(each.probabilities)
+    return told
 
 
 def _shares(pixels: dict[str, int]) -> str:

@@ -206,6 +206,22 @@ def predict(
             help="Masks: a Dask scheduler, as tcp://host:8786, or local:2; -o is a .zarr.",
         ),
     ] = None,
+    blend: Annotated[
+        bool,
+        typer.Option(
+            "--blend",
+            metavar="",
+            help="Masks: where tiles cannot equal the whole image, blend overlapping ones.",
+        ),
+    ] = False,
+    probabilities: Annotated[
+        bool,
+        typer.Option(
+            "--probabilities",
+            metavar="",
+            help="Masks: write each class's probability too, as NAME.probabilities.",
+        ),
+    ] = False,
     device: Device = "auto",
     threads: Threads = None,
     as_json: Json = False,
@@ -221,7 +237,9 @@ def predict(
         for name, idle in (("--top", top != 5), ("--invert", invert is not None)):
             if idle:
                 raise UsageError(f"{name} is for runs that label whole images; {run} labels pixels")
-        masks = MaskOptions(out, overwrite, memory, protocol, cluster, device, threads)
+        masks = MaskOptions(
+            *(out, overwrite, memory, protocol, cluster, blend, probabilities, device, threads)
+        )
         label(opened, paths, masks, as_json=as_json)
         return
     for name, given in (
@@ -229,6 +247,8 @@ def predict(
         ("--protocol", protocol != "single"),
         ("--cluster", cluster is not None),
         ("--memory", memory != "1GB"),
+        ("--blend", blend),
+        ("--probabilities", probabilities),
     ):
         if given:
             raise UsageError(f"{name} is for runs that label pixels; {run} labels whole images")
