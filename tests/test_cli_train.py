@@ -70,6 +70,13 @@ def test_every_field_of_the_recipe_is_an_option_once(capsys):
         assert len(re.findall(rf"^\W*{flag}\b(?!-)", text, re.MULTILINE)) == 1, flag
 
 
+def test_the_help_lists_the_words_of_a_choice_that_may_be_left_open(capsys):
+    text = " ".join(said(capsys, "train", "--help").replace("│", " ").split())
+    assert "One of none, batch, instance, group." in text
+    assert "One of set, image, ct." in text
+    assert "One of sgd, adamw." in text
+
+
 def options(values: dict) -> list[str]:
     given = []
     for name, (text, value) in values.items():

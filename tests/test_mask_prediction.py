@@ -193,7 +193,8 @@ def test_killed_it_goes_on_and_ends_with_the_same_bytes(run, tmp_path):
     assert killed >= 1
     end = subprocess.run([*arguments, "-o", "cut.tif", "--overwrite"], cwd=tmp_path, check=True,
                          capture_output=True, text=True)  # fmt: skip
-    assert re.search(r"goes on, \d+ of\s+360 tiles are done already", end.stderr)
+    if process.returncode:  # the third may have come to its end
+        assert re.search(r"goes on, \d+ of\s+360 tiles are done already", end.stderr)
     assert (tmp_path / "cut.tif").read_bytes() == (tmp_path / "whole.tif").read_bytes()
     assert not journal.parent.exists()
 

@@ -235,7 +235,10 @@ class Recipe(BaseModel):
                     "side_range needs its first number above 0 and not above its second"
                 )
         if self.label_smoothing and self.loss != "cross-entropy":
-            raise ValueError("label_smoothing works with loss cross-entropy only")
+            raise ValueError(
+                f"label_smoothing works with loss cross-entropy only, and the loss is {self.loss}; "
+                "leave it out, or give --loss cross-entropy"
+            )
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
             raise ValueError("nesterov needs optimizer sgd with a momentum above 0")
         if self.milestones and self.schedule != "step":
@@ -256,9 +259,11 @@ class Recipe(BaseModel):
             name = ".".join(str(part) for part in first["loc"])
             if first["type"] == "missing":
                 raise UsageError(f"a recipe needs {name!r}") from None
-            reason = first["msg"].removeprefix("Value error, ")
-            given = f"{name} is {first['input']!r}: " if name else ""
-            raise UsageError(f"recipe: {given}{reason}") from None
+            reason = recipe_values.needed(first["type"], first.get("ctx", {}), first["msg"])
+            option = f"--{str(first['loc'][0]).replace('_', '-')}" if name else ""
+            came = first["input"] if first["input"] != "" else "empty"
+            given = f"{option} is {came}; needed is " if name else "recipe: "
+            raise UsageError(f"{given}{reason}") from None
 
     def replace(self, **changes: Any) -> "Recipe":
         """Make the recipe that differs from this one in the named fields.

@@ -18,7 +18,7 @@ _MEMBRANES = {
     "v_info": "V Info, thinned",
     "rand_error": "Rand error",
     "warping_error": "warping error",
-    "pixel_error": "pixel error",
+    "pixel_error": "pixel error, at best",
 }
 
 
@@ -122,7 +122,9 @@ def _print_masks(evaluation: dict[str, Any]) -> None:
         f"image{'s' * (count != 1)}: mean Dice {evaluation['mean_dice']:.4f}, mean IoU "
         f"{evaluation['mean_iou']:.4f}"
     )
-    print(f"pixel error {100 * evaluation['pixel_error']:.2f} %, {_way(evaluation)}")
+    membranes = evaluation.get("membranes")
+    threshold = "" if membranes is None else " at threshold 0.5"
+    print(f"pixel error {100 * evaluation['pixel_error']:.2f} %{threshold}, {_way(evaluation)}")
     measures = ("dice", "iou", "hausdorff95", "surface_dice")
     print_table(
         ("class", "Dice", "IoU", f"HD95 ({unit})", "surface Dice"),
@@ -131,7 +133,6 @@ def _print_masks(evaluation: dict[str, Any]) -> None:
             for name in evaluation["classes"]
         ],
     )
-    membranes = evaluation.get("membranes")
     if membranes is not None:
         print("ISBI 2012 challenge, each at its best threshold:")
         rows = [

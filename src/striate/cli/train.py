@@ -195,6 +195,13 @@ def _next(run: "striate.Run", folder: Path) -> str:
     )
 
 
+def _choices(annotation: Any) -> list[str]:
+    """List the words that a field may be, also where it may be left open besides."""
+    nested = (_choices(part) for part in get_args(annotation) if not isinstance(part, str))
+    own = [part for part in get_args(annotation) if isinstance(part, str)]
+    return [*own, *(word for words in nested for word in words)]
+
+
 def _train_signature() -> inspect.Signature:
     """Give `striate train` an option for every field of the recipe, made from its definition."""
     optional = inspect.Parameter.KEYWORD_ONLY
@@ -256,7 +263,7 @@ def _train_signature() -> inspect.Signature:
     for name, panel in panel_of.items():
         facts = Recipe.model_fields[name]
         flag = _flag(name)
-        choices = [choice for choice in get_args(facts.annotation) if isinstance(choice, str)]
+        choices = _choices(facts.annotation)
         help_text = facts.description or ""
         if choices:
             help_text += f" One of {', '.join(choices)}."
