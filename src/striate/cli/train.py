@@ -12,9 +12,7 @@ import typer
 import striate
 from striate.cli.options import DataDir, Device, Json, Threads
 from striate.datasets import is_path
-from striate.datasets.mask_layouts import recognize_masks
 from striate.errors import DataError, UsageError
-from striate.model_card import kept_row, said_of_kept
 from striate.models import RECIPES, find_network, find_recipe, outline, with_defaults
 from striate.recipes import Recipe, recipe_fields
 
@@ -164,6 +162,8 @@ def _reserve_folder(recipe: Recipe) -> Path:
 
 
 def _report_training(run: "striate.Run", folder: Path, as_json: bool) -> None:
+    from striate.model_card import kept_row, said_of_kept
+
     rows = run.progress()
     errors = [row["validation_error"] for row in rows if row["validation_error"] is not None]
     if as_json:
@@ -183,6 +183,8 @@ def _report_training(run: "striate.Run", folder: Path, as_json: bool) -> None:
 
 def _next(run: "striate.Run", folder: Path) -> str:
     """Say what to do with a run: evaluate it, where its data have a part for that."""
+    from striate.datasets.mask_layouts import recognize_masks
+
     data = run.recipe.data
     if run.task == "classification" or not is_path(data):
         return f"striate evaluate {folder}"
