@@ -235,9 +235,10 @@ class Recipe(BaseModel):
                     "side_range needs its first number above 0 and not above its second"
                 )
         if self.label_smoothing and self.loss != "cross-entropy":
+            of_labels = self.loss in ("map", "squared-error")  # with masks it has no effect at all
             raise ValueError(
                 f"label_smoothing works with loss cross-entropy only, and the loss is {self.loss}; "
-                "leave it out, or give --loss cross-entropy"
+                f"leave it out{', or give --loss cross-entropy' if of_labels else ''}"
             )
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
             raise ValueError("nesterov needs optimizer sgd with a momentum above 0")
