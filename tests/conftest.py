@@ -14,6 +14,7 @@ from distributing import spread
 from striate.datasets.idx import write_idx
 from striate.datasets.sets import Part
 from striate.recipes import Recipe
+from striate.training import train
 
 
 def real_data(name: str) -> Path:
@@ -76,6 +77,16 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tifffile.imwrite(folder / "isbi2012" / "train-volume.tif", stack)
     tifffile.imwrite(folder / "isbi2012" / "train-labels.tif", np.array(labels, np.uint8))
     return folder
+
+
+@pytest.fixture(scope="session")
+def mask_run(cells: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a run that labels the pixels of ``cells``, badly."""
+    recipe = Recipe(
+        network="unet_padded", data="isbi2012", width=2, depth=1, tile=(24, 32), epochs=1,
+        batch_size=2, optimizer="adamw",
+    )  # fmt: skip
+    return str(train(recipe, tmp_path_factory.mktemp("runs") / "cells", data_dir=cells).path)
 
 
 @pytest.fixture

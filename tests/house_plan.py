@@ -28,11 +28,12 @@ FLOORS = [
     {
         *("runs", "optimization", "protocols", "provenance", "patches", "tasks", "weights"),
         *("mask_data", "tiled_prediction", "file_data", "loading", "data_check"),
+        *("channels", "label_files"),
     },
     {
         *("run_creation", "gradients", "fine_tuning", "prediction", "studies", "lengthening"),
         *("mask_scoring", "segmentation", "tile_journal", "cluster", "ensembles", "comparison"),
-        *("file_classification",),
+        *("file_classification", "standardization"),
     },
     {
         *("mask_evaluation", "mask_prediction", "task_making", "execution_choice"),
@@ -50,6 +51,7 @@ MAY_USE_THE_DOOR = {"cli", "provenance"}
 
 # Source files whose tests do not carry their name.
 TESTED_BY = {
+    "standardization": ["test_weights_in_training"],
     "worker_processes": ["test_image_store_keeping", "test_image_store_filling"],
     "evaluated_sets": ["test_file_classification"],
     "file_data": ["test_file_classification"],
@@ -73,6 +75,7 @@ TESTED_BY = {
     "cli/data": ["test_cli_data"],
     "cli/draw": ["test_cli_draw"],
     "cli/find_rate": ["test_rate_finding"],
+    "cli/labels": ["test_cli_labels"],
     "cli/lists": ["test_cli"],
     "cli/networks": ["test_cli_describe"],
     "cli/options": ["test_cli"],

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from striate.datasets.class_tables import ClassTable, named_classes, numbered, present, read_table
+from striate.datasets.class_tables import ClassTable, counted, named_classes, numbered, read_table
 from striate.errors import DataError
 
 HERE = Path("cells")
@@ -19,7 +19,10 @@ def written(folder, text, encoding="utf-8"):
 
 
 def held(*masks):
-    return {Path(f"{number}.png"): sorted(values) for number, values in enumerate(masks)}
+    return {
+        Path(f"{number}.png"): dict.fromkeys(sorted(values), 9)
+        for number, values in enumerate(masks)
+    }
 
 
 def test_values_become_class_indices_in_the_order_of_the_table(tmp_path):
@@ -97,11 +100,11 @@ def test_255_beside_several_classes_is_left_out_even_in_a_mask_without_them():
 @pytest.mark.parametrize(
     ("masks", "told"),
     [
-        ([{0, 255}, {0}], r"hold 0, 255, but .*lines value,name 0,background 255,object1$"),
+        ([{0, 255}, {0}], r"hold 0, 255, but .*name 0,background 255,object1 > cells.classes.csv$"),
         ([{1, 2, 3}], r"hold 1, 2, 3, but without a table they must hold 0, 1, 2"),
-        ([{0, 1}, {0, 4}], r"hold 0, 1, 4, but .*0,background 1,object1 4,object2$"),
+        ([{0, 1}, {0, 4}], r"hold 0, 1, 4, but .*0,background 1,object1 4,object2 > cells"),
         ([{-1, 0, 1}], r"hold -1, 0, 1, but"),
-        ([{0, *range(20, 31)}], r"hold 0, 20, .*26, \.\.\., but .* 26,object7 \.\.\.$"),
+        ([{0, *range(20, 31)}], r"hold 0, 20, .*26, \.\.\., but .*further value: .* 26,object7 > "),
         ([{0}, {0}], r"all masks in cells hold 0 alone, so there is nothing to tell apart"),
         ([{255}], r"all masks in cells hold 255 alone"),
         ([{*range(66)}], r"0.png holds 66 different values, as where each object has a number of"),
@@ -113,6 +116,19 @@ def test_other_values_without_a_table_are_refused_with_the_table_to_write(masks,
         numbered(held(*masks), HERE)
 
 
+def test_a_few_wrong_pixels_are_named_and_not_made_a_class():
+    masks = {Path("a.png"): {0: 4000, 1: 5000}, Path("b.png"): {0: 7000, 1: 1999, 9: 1}}
+    with pytest.raises(
+        DataError,
+        match=r"^b.png holds 9 in 1 of 9,000 pixels, where nearly all of the masks hold 0, 1; corr",
+    ) as refusal:
+        numbered(masks, HERE)
+    assert "object" not in str(refusal.value)
+    two = {Path("a.png"): {0: 4000, 255: 1}}  # a rare object, of two values alone
+    with pytest.raises(DataError, match=r"255,object1"):
+        numbered(two, HERE)
+
+
 def test_classes_in_few_masks_are_no_numbers_of_objects():
     assert len(numbered(held({*range(12)}, {0, 5}), HERE).classes) == 12
     assert len(numbered(held({*range(12)}, {*range(12)}), HERE).classes) == 12
@@ -121,7 +137,8 @@ def test_classes_in_few_masks_are_no_numbers_of_objects():
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
 def test_the_values_of_a_mask_are_listed_once(dtype):
-    assert present(np.array([[3, 0], [3, 200]], np.uint8).astype(dtype)) == [0, 3, 200]
+    values = np.array([[3, 0], [3, 200]], np.uint8).astype(dtype)
+    assert counted(values) == {0: 1, 3: 2, 200: 1}
 
 
 def test_a_table_keeps_what_it_was_made_of():

@@ -182,5 +182,10 @@ def test_an_input_needs_the_axes_of_the_network(capsys, run, shape):
         assert f"--input is '{shape}'; write channels, height and width as 3x224x224" in line
 
 
+def test_a_run_that_labels_pixels_is_described_with_its_channels_and_tile(capsys, mask_run):
+    assert described(capsys, mask_run)["input_shape"] == [1, 24, 32]
+    assert described(capsys, mask_run, "--input", "1x64x64")["input_shape"] == [1, 64, 64]
+
+
 def test_what_a_network_prints_is_no_part_of_the_json(capsys, own):
     assert described(capsys, f"{own}:Loud", "--input", "4")["parameters"] == 0

@@ -28,6 +28,12 @@ def test_draw_takes_a_run(capsys, tmp_path, run):
     assert "1@28×28" in out.read_text("utf-8")
 
 
+def test_draw_takes_a_run_that_labels_pixels_with_its_tile(capsys, tmp_path, mask_run):
+    out = tmp_path / "run.svg"
+    said(capsys, "draw", mask_run, "-o", str(out))
+    assert "24×32" in out.read_text("utf-8")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -263,6 +263,14 @@ def test_a_photograph_of_40_megapixels_is_read(capsys, reader, pixels, tmp_path)
     assert any("inverted" in note for note in answer["notes"])
 
 
+def test_a_path_that_is_missing_does_not_stop_the_others(capsys, reader, three, tmp_path):
+    absent = str(tmp_path / "absent.png")
+    assert run_command(["predict", reader, absent, str(three), "--json"]) == 3
+    printed = capsys.readouterr()
+    assert [each["path"] for each in json.loads(printed.out)] == [str(three)]
+    assert printed.err.startswith(f"striate: {absent} does not exist")
+
+
 def test_what_cannot_be_predicted_is_one_line(capsys, reader, three, tmp_path):
     (tmp_path / "text.png").write_text("hello")
     (tmp_path / "empty").mkdir()
@@ -328,7 +336,8 @@ def test_a_run_that_labels_pixels_is_told_class_by_class_in_80_columns(capsys, c
         f"unet_padded on isbi2012, 6 test images: mean Dice {report['mean_dice']:.4f}, "
         f"mean IoU {report['mean_iou']:.4f}"
     )
-    assert lines[1] == f"pixel error {100 * report['pixel_error']:.2f} %, protocol single"
+    error = f"{100 * report['pixel_error']:.2f} %"
+    assert lines[1] == f"pixel error {error} at threshold 0.5, protocol single"
     assert re.split(" {2,}", lines[2]) == ["class", "Dice", "IoU", "HD95 (pixels)", "surface Dice"]
     names = ("dice", "iou", "hausdorff95", "surface_dice")
     dice, iou, far, near = (report[name]["cell"] for name in names)
@@ -343,5 +352,6 @@ def test_a_run_that_labels_pixels_is_told_class_by_class_in_80_columns(capsys, c
     assert lines[7].startswith("V Rand, thinned ")
     assert value == f"{membranes['v_rand']:.4f}"
     assert float(threshold) == membranes["thresholds"]["v_rand"]
+    assert lines[11].startswith("pixel error, at best ")
     assert len(lines) == 12
     assert printed.err == f"see confusion.svg, result.png and evaluation.json in {out}\n"

@@ -2,15 +2,19 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import striate
 from commanding import refused, said
 from filing import photographs
 from striate.cli import run_command
 from striate.cli.train import PANELS
+from striate.model_card import kept_row
 from striate.recipes import Recipe
 from striate.runs import Run
 
@@ -75,6 +79,13 @@ def test_every_field_of_the_recipe_is_an_option_once(capsys):
     for name in placed:
         flag = "--" + name.replace("_", "-")
         assert len(re.findall(rf"^\W*{flag}\b(?!-)", text, re.MULTILINE)) == 1, flag
+
+
+def test_the_help_lists_the_words_of_a_choice_that_may_be_left_open(capsys):
+    text = " ".join(said(capsys, "train", "--help").replace("│", " ").split())
+    assert "One of none, batch, instance, group." in text
+    assert "One of set, image, ct." in text
+    assert "One of sgd, adamw, muon." in text
 
 
 def options(values: dict) -> list[str]:
@@ -215,6 +226,36 @@ def test_training_talks_on_stderr_and_gives_the_folder_on_stdout(capsys, bars, t
     assert lines[-1] == f"next: striate evaluate {out}"
     lowest = min(row["validation_error"] for row in Run(out).progress())
     assert f"lowest validation error {100 * lowest:.2f} %" in lines
+
+
+def test_after_training_on_masks_the_kept_epoch_is_told_and_what_can_be_done(capsys, tmp_path):
+    generator = np.random.default_rng(2)
+    for number in range(4):
+        mask = generator.integers(0, 2, (24, 24), dtype=np.uint8)
+        for part, pixels in (("images", 100 * mask), ("masks", mask)):
+            (tmp_path / "set" / part).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(tmp_path / "set" / part / f"{number}.png")
+    out = str(tmp_path / "run")
+    chosen = ("unet_padded", str(tmp_path / "set"), "--width", "2", "--depth", "1", "--tile", "16",
+              "--epochs", "2", "--batch-size", "2", "--out", out)  # fmt: skip
+    assert run_command(["train", *chosen]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    kept = kept_row(Run(out).progress())
+    assert lines[-3] == (
+        f"kept: epoch {kept['epoch']:.0f}, highest validation Dice "
+        f"{kept['validation_dice']:.3f}, error {100 * kept['validation_error']:.2f} %"
+    )
+    assert lines[-2] == f"next: striate predict {out} IMAGE..."
+    assert lines[-1].startswith(f"      striate evaluate {out} --data FOLDER")
+    report = json.loads(said(capsys, "train", *chosen, "--json", "--overwrite"))
+    assert report["kept"]["epoch"] == kept["epoch"]
+    for part in ("images", "masks"):
+        (tmp_path / "set" / part / "train").mkdir()
+        for file in list((tmp_path / "set" / part).glob("*.png")):
+            file.rename(file.parent / "train" / file.name)
+        shutil.copytree(tmp_path / "set" / part / "train", tmp_path / "set" / part / "test")
+    assert run_command(["train", *chosen, "--overwrite"]) == 0
+    assert capsys.readouterr().err.splitlines()[-1] == f"next: striate evaluate {out}"
 
 
 def test_training_reports_as_json(capsys, bars, tmp_path):

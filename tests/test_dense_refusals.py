@@ -161,6 +161,12 @@ def test_images_that_do_not_fit_are_refused(shape, words):
         form(torch.zeros(shape))
 
 
+def test_images_of_other_channels_are_refused():
+    form = dense(network(), 15)
+    with pytest.raises(UsageError, match=r"images of 3 channels: the network reads 1; give it"):
+        form(torch.zeros(1, 3, 20, 20))
+
+
 def test_a_network_without_convolutions_is_compared_before_its_first_answer():
     class Doubtful(nn.Module):
         def forward(self, x):

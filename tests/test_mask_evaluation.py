@@ -125,7 +125,7 @@ def test_the_files_are_in_the_run_and_the_card_tells_the_dice(run, cells):
     with Image.open(run.path / "result.png") as picture:
         assert picture.size[0] >= 1200
     svg = (run.path / "confusion.svg").read_text("utf-8")
-    assert f"{evaluation['confusion'][1][1]}" in svg
+    assert f"{evaluation['confusion'][1][1]:,}" in svg
 
 
 def test_turned_views_go_under_their_own_name(run, cells, tested):

@@ -74,6 +74,10 @@ def test_other_folders_are_refused_with_what_lies_there(tmp_path):
     ):
         recognize_masks(tmp_path)
     assert not holds_masks(tmp_path)
+    for number in range(10):
+        (tmp_path / f"{number}.txt").touch()
+    with pytest.raises(DataError, match=r"there is 0.txt, .*5.txt and 6 more; put"):
+        recognize_masks(tmp_path)
 
 
 def test_folders_of_classes_are_recognized_in_the_refusal(tmp_path):

@@ -2,11 +2,11 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,14 +14,14 @@ import tifffile
 import torch
 from PIL import Image
 
-from commanding import refused, said
 from striate.errors import DataError, UsageError
-from striate.mask_prediction import Labeller, mask_files, outputs_for
+from striate.mask_prediction import Labeller
 from striate.recipes import Recipe
 from striate.runs import Run
 from striate.tile_input import as_tensor, standardize, statistics
 from striate.tiled_prediction import whole
 from striate.training import train
+from striate.volumes import open_volume
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +138,18 @@ def test_eight_views_are_averaged_over_the_whole_image(run, tmp_path):
         Labeller(run, protocol="ten-crop")
 
 
+def test_a_picture_s_opacity_and_grey_are_brought_to_the_channels_and_said(run, tmp_path):
+    pixels = np.random.default_rng(1).integers(0, 256, (20, 24), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    Image.fromarray(np.stack([pixels, np.full_like(pixels, 255)], 2), "LA").save(
+        tmp_path / "la.png"
+    )
+    done = Labeller(run).label(tmp_path / "la.png", tmp_path / "l.png")
+    assert done.notes == ("alpha channel left out: all opaque",)
+    Labeller(run).label(tmp_path / "a.png", tmp_path / "l2.png")
+    assert (tmp_path / "l.png").read_bytes() == (tmp_path / "l2.png").read_bytes()
+
+
 def test_files_that_do_not_fit_are_refused_by_name(run, brains, tmp_path):
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "rgb.png")
     with pytest.raises(DataError, match=r"rgb.png has 3 channels, the run reads 1"):
@@ -152,44 +164,6 @@ def test_files_that_do_not_fit_are_refused_by_name(run, brains, tmp_path):
     assert not list(tmp_path.glob("l*"))
 
 
-def test_outputs_never_meet_inputs_or_one_another(tmp_path):
-    one, two = tmp_path / "a" / "x.tif", tmp_path / "b" / "x.tif"
-    for path in (one, two):
-        path.parent.mkdir()
-        path.write_bytes(b"")
-    picture = tmp_path / "photo.jpg"
-    picture.write_bytes(b"")
-    assert outputs_for([one], None, overwrite=False) == [Path("labels/x.tif")]
-    assert outputs_for([picture], tmp_path / "o", overwrite=False) == [tmp_path / "o" / "photo.png"]
-    assert outputs_for([one], tmp_path / "y.tif", overwrite=False) == [tmp_path / "y.tif"]
-    with pytest.raises(UsageError, match=r"x.tif and .*x.tif would both be labelled in"):
-        outputs_for([one, two], tmp_path / "o", overwrite=False)
-    with pytest.raises(UsageError, match="is the image itself"):
-        outputs_for([one], one, overwrite=True)
-    with pytest.raises(UsageError, match="exists; replace it with --overwrite"):
-        outputs_for([one], two, overwrite=False)
-    assert outputs_for([one], two, overwrite=True) == [two]
-    with pytest.raises(UsageError, match=r"y.tif is a file, but there are 2 images"):
-        outputs_for([one, picture], tmp_path / "y.tif", overwrite=False)
-    assert mask_files([tmp_path / "a", two]) == [one, two]
-    assert mask_files([tmp_path]) == [one, two, picture]
-    header = tmp_path / "scan.mhd"
-    assert outputs_for([header], tmp_path / "o", overwrite=False) == [tmp_path / "o" / "scan.mha"]
-    with pytest.raises(UsageError, match=r"y.mhd: .mhd is not written; known: "):
-        outputs_for([one], tmp_path / "y.mhd", overwrite=False)
-    with pytest.raises(DataError, match="does not exist"):
-        mask_files([tmp_path / "absent.tif"])
-
-
-def test_the_command_writes_labels_and_says_their_shares(run, cells, tmp_path, capsys):
-    file = str(cells / "isbi2012" / "train-volume.tif")
-    text = said(capsys, "predict", str(run.path), file, "-o", str(tmp_path / "out"), "--json")
-    (done,) = json.loads(text)
-    labels = tifffile.imread(done["out"])
-    assert done["pixels"]["cell"] == int((labels == 1).sum())
-    assert refused(capsys, 2, "predict", str(run.path), file, "-o", str(tmp_path / "out"))
-
-
 def test_killed_it_goes_on_and_ends_with_the_same_bytes(run, tmp_path):
     stack = np.random.default_rng(0).integers(0, 256, (60, 160, 160), dtype=np.uint8)
     tifffile.imwrite(tmp_path / "in.tif", stack)
@@ -200,24 +174,82 @@ def test_killed_it_goes_on_and_ends_with_the_same_bytes(run, tmp_path):
     )
     assert whole_run.returncode == 0, whole_run.stderr
     killed = 0
-    for _ in range(3):
+    for number in (signal.SIGINT, signal.SIGKILL, signal.SIGKILL):
         process = subprocess.Popen(
             [*arguments, "-o", "cut.tif", "--overwrite"],
-            cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         journal = tmp_path / ".cut.tif.tiles" / "journal"
         before = len(journal.read_bytes()) if journal.exists() else 0
         deadline = time.monotonic() + 60
         while process.poll() is None and time.monotonic() < deadline:
             if journal.exists() and len(journal.read_bytes()) > before + 1:
-                os.kill(process.pid, signal.SIGKILL)
+                os.kill(process.pid, number)
             time.sleep(0.01)
-        killed += process.wait() == -signal.SIGKILL
+        told = process.communicate()[1].splitlines()
+        if process.returncode == 130:
+            assert told[-1] == "striate: interrupted; the same command goes on where it was"
+        killed += process.returncode in (130, -signal.SIGKILL)
     assert killed >= 1
-    subprocess.run([*arguments, "-o", "cut.tif", "--overwrite"], cwd=tmp_path, check=True,
-                   capture_output=True)  # fmt: skip
+    end = subprocess.run([*arguments, "-o", "cut.tif", "--overwrite"], cwd=tmp_path, check=True,
+                         capture_output=True, text=True)  # fmt: skip
+    if process.returncode:  # the third may have come to its end
+        assert re.search(r"goes on, \d+ of\s+360 tiles are done already", end.stderr)
     assert (tmp_path / "cut.tif").read_bytes() == (tmp_path / "whole.tif").read_bytes()
     assert not journal.parent.exists()
+
+
+@pytest.mark.parametrize("name", ["l.tif", "l.nii.gz", "l.png", "l.npz"])
+def test_probabilities_lie_beside_the_labels_and_decide_them(run, tmp_path, name):
+    pixels = np.random.default_rng(3).integers(0, 256, (90, 70), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    labeller = Labeller(run, memory="300KB", probabilities=True)
+    assert len(labeller.plan(tmp_path / "a.png").tiles) > 1
+    done = labeller.label(tmp_path / "a.png", tmp_path / name)
+    with open_volume(done.probabilities) as source, open_volume(done.out) as labels:
+        shares, answered = source.read(), labels.read()[0].reshape(90, 70)
+    assert (shares.size, shares.dtype) == (2 * 90 * 70, np.float32)
+    shares = shares.reshape(2, 90, 70)
+    assert np.allclose(shares.sum(axis=0), 1, atol=1e-6)
+    assert np.array_equal(shares.argmax(axis=0), answered)
+    turned = Labeller(run, protocol="turns", probabilities=True)
+    assert turned.label(tmp_path / "a.png", tmp_path / f"turned_{name}").probabilities.exists()
+
+
+def test_where_tiles_cannot_equal_the_whole_they_are_blended_if_asked_for(cells, tmp_path):
+    recipe = Recipe(
+        network="unet_padded", data="isbi2012", width=4, depth=1, tile=(24,), epochs=1,
+        batch_size=4, normalization="group", optimizer="adamw", learning_rate=0.01,
+    )  # fmt: skip
+    mixing = train(recipe, tmp_path / "run", data_dir=cells)
+    pixels = np.random.default_rng(3).integers(0, 256, (200, 180), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    with pytest.raises(UsageError, match=r"^.*a.png: .* be blended \(--blend, in Python blend"):
+        Labeller(mixing, memory="1MB").label(tmp_path / "a.png", tmp_path / "l.png")
+    labeller = Labeller(mixing, memory="1MB", blend=True)
+    plan = labeller.plan(tmp_path / "a.png")
+    assert len(plan.tiles) > 1
+    assert plan.notice.startswith("tiles overlap and are blended")
+    labeller.label(tmp_path / "a.png", tmp_path / "l.png")
+    apart = np.array(Image.open(tmp_path / "l.png")) != plainly(mixing, pixels[None])
+    assert apart.mean() < 0.2
+
+
+def test_a_cluster_is_refused_before_it_is_begun(run, tmp_path):
+    labeller = Labeller(run)
+    with pytest.raises(UsageError, match=r"writes labels into a Zarr, .* clu.png is none; give -o"):
+        labeller.check_cluster([tmp_path / "clu.png"], "local:2")
+    for address in ("local:x", "nonsense"):
+        with pytest.raises(UsageError, match=rf"cluster '{address}': a scheduler's address"):
+            labeller.check_cluster([tmp_path / "clu.zarr"], address)
+    with pytest.raises(UsageError, match=r"single views alone; leave --protocol turns and --blend"):
+        Labeller(run, protocol="turns", blend=True).check_cluster([], "local:2")
+    stack = np.zeros((300, 300), np.uint8)
+    tifffile.imwrite(tmp_path / "in.tif", stack)
+    labeller = Labeller(run, memory="1MB")
+    labeller.plan(tmp_path / "in.tif")
+    with pytest.raises(UsageError, match=r"give \S+ \(on a cluster a tile answers whole blocks of"):
+        labeller.plan(tmp_path / "in.tif", clustered=True)
 
 
 def test_workers_of_a_cluster_write_the_same_labels(run, tmp_path):
@@ -231,5 +263,5 @@ def test_workers_of_a_cluster_write_the_same_labels(run, tmp_path):
     labels = zarr.open(str(tmp_path / "there.zarr"), mode="r")["0"][:]
     assert np.array_equal(labels, tifffile.imread(tmp_path / "here.tif"))
     assert here.pixels == there.pixels
-    with pytest.raises(UsageError, match=r"a cluster writes .* give -o there.zarr"):
+    with pytest.raises(UsageError, match=r"a cluster writes labels .* give -o there.zarr"):
         labeller.label_on_cluster(tmp_path / "in.tif", tmp_path / "there.tif", "local:2")

@@ -153,6 +153,23 @@ def test_what_is_no_whole_number_is_refused(tmp_path, values, told):
         read_values(tmp_path / "a.tif")
 
 
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp"])
+def test_a_lossy_mask_is_refused_whatever_its_name(tmp_path, name):
+    kind = "WEBP" if name.endswith("webp") else "JPEG"
+    Image.fromarray(np.kron(SMALL, np.ones((8, 8), np.uint8))).save(tmp_path / name, kind)
+    with pytest.raises(
+        DataError, match=rf"{name} is a lossy \w+, in which values of a mask.*save.* as PNG"
+    ):
+        read_values(tmp_path / name)
+    with pytest.raises(DataError, match=r"lossy"):
+        read_values(tmp_path / name, colored=True)
+
+
+def test_a_lossless_webp_is_a_mask(tmp_path):
+    Image.fromarray(SMALL).save(tmp_path / "a.webp", lossless=True)
+    assert np.array_equal(read_values(tmp_path / "a.webp"), SMALL)
+
+
 def test_a_channel_for_each_class_is_refused(tmp_path):
     tifffile.imwrite(
         tmp_path / "a.tif", np.stack([SMALL] * 5), metadata={"axes": "CYX"},

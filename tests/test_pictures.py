@@ -100,6 +100,12 @@ def test_a_class_without_examples_is_a_white_row_with_sum_0():
     assert "0 of 0 right" in texts(confusion_matrix([[0, 0], [0, 0]], ["ant", "bee"]))
 
 
+def test_title_and_table_write_thousands_alike():
+    written = texts(confusion_matrix([[43_000, 100], [0, 1100]], ["ant", "bee"]))
+    assert {"43,000", "43,100", "1,200", "44,200"} <= {*written}
+    assert any("of 44,200 right" in text for text in written)
+
+
 def test_thirty_classes_have_numbers_and_thirty_one_do_not():
     for classes, numbered in ((30, True), (31, False)):
         counts = (7 * np.eye(classes, dtype=int)).tolist()

@@ -4,14 +4,16 @@ import shutil
 
 import pytest
 import tifffile
+from torch import nn
 
+from striate import task_making
 from striate.display import Silent
 from striate.errors import DataError, UsageError
 from striate.misfits import misfits
 from striate.models import with_defaults
 from striate.preparation import InputSpec
 from striate.recipes import Recipe
-from striate.task_making import prepare
+from striate.task_making import prepare, require_room
 
 MASKS = Recipe(network="unet_padded", data="isbi2012", width=2, depth=2, tile=(16, 20))
 
@@ -33,7 +35,10 @@ def test_a_tile_of_one_number_is_square_and_open_ones_are_the_network_s(cells):
     ("changes", "words"),
     [
         ({"tile": (16, 16, 16)}, r"2 spatial axes, but tile has 3; give 64,64, say"),
-        ({"tile": (18, 20)}, r"tile 18x20 does not fit unet_padded: .*multiples of 4.*20x20"),
+        (
+            {"tile": (18, 20)},
+            r"tile 18x20 does not fit unet_padded.*of 4, not 18x20; give --tile 20,20, or a small",
+        ),
         ({"network": "unet", "tile": (18,)}, r"tile 18x18 does not fit unet"),
         ({"image_size": 20, "crop": "area"}, r"--image-size, --crop without effect: unet_padded"),
         ({"micro_batch": 2}, r"--micro-batch without effect: unet_padded"),
@@ -58,6 +63,24 @@ def test_a_tile_of_one_number_is_square_and_open_ones_are_the_network_s(cells):
 def test_what_does_not_fit_is_refused_with_the_remedy(changes, words, cells):
     with pytest.raises(UsageError, match=words):
         prepared(MASKS.replace(**changes), cells)
+
+
+def test_a_tile_and_a_size_are_refused_before_the_network_is_built(cells, monkeypatch):
+    monkeypatch.setattr(task_making, "build", None)
+    with pytest.raises(
+        UsageError, match=r"tile 64x64 does not fit .*multiples of 4096.*give --tile 4096,4096"
+    ):
+        prepared(MASKS.replace(depth=12, tile=(64,)), cells)
+    with pytest.raises(UsageError, match=r"parameters, which take [\d.]+GB .* smaller --width"):
+        prepared(MASKS.replace(width=2**18), cells)
+
+
+def test_weights_and_gradients_need_room():
+    network = nn.Linear(9, 100)  # 1,000 parameters of 4 bytes
+    require_room(network, 8000, tunable=False)
+    require_room(network, None, tunable=False)
+    with pytest.raises(UsageError, match=r"has 1,000 parameters.*give a smaller network$"):
+        require_room(network, 7999, tunable=False)
 
 
 @pytest.mark.parametrize(

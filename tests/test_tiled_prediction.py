@@ -15,7 +15,8 @@ from torch import nn
 
 from conftest import real_data
 from labelling import UNet, networks
-from striate.errors import UsageError
+from striate.dense_form import dense
+from striate.errors import DataError, UsageError
 from striate.models import build
 from striate.tiled_prediction import labels_of, predict_tiled, run_in_strips, run_plan, whole
 from striate.tiling import memory_bytes, plan_tiles
@@ -245,3 +246,13 @@ def test_an_image_that_fits_or_a_network_that_mixes_is_not_cut_into_strips():
     blur = torch.nn.Conv2d(1, 2, 3, padding=1)
     plan = plan_tiles(blur, (1, 9, 9), memory="1MB")
     assert not run_in_strips(blur, plan, lambda r: None, lambda r, x: None, 10**6)
+
+
+@pytest.mark.parametrize("form", [nn.Conv2d(2, 3, 3, padding=1), None])
+def test_an_image_of_other_channels_or_no_tensor_is_refused(form):
+    network = form or dense(nn.Sequential(nn.Conv2d(2, 3, 5), nn.Flatten()), window=5)
+    for function in (whole, predict_tiled):
+        with pytest.raises(DataError, match=r"image has 3 channels, the network reads 2; give it"):
+            function(network, torch.zeros(3, 20, 20))
+        with pytest.raises(DataError, match=r"image is ndarray; needed is a torch tensor"):
+            function(network, np.zeros((2, 20, 20), np.float32))

@@ -64,7 +64,7 @@ def starts(plan):
 def test_a_plan_says_what_is_ahead():
     said = str(plan_tiles(UNet(levels=2), (1, 157, 61), memory="150KB"))
     assert said == (
-        "5 tiles of up to 48×78 pixels, 0.0 billion multiply-adds (11.5% of them repeated), "
+        "5 tiles of up to 48×78 pixels, 0.0 billion multiply-adds (11.5 % of them repeated), "
         "132KB of memory"
     )
     assert str(plan_tiles(UNet(levels=2), (1, 4, 4))).startswith("1 tile of 20×20 pixels, ")

@@ -91,7 +91,7 @@ def test_the_same_labels_give_the_same_bytes(tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
-        ({"a": np.zeros((5, 7)), "b": np.zeros((5, 7))}, r"holds 2 arrays \(a, b\); needed is one"),
+        ({"a": np.zeros((5, 7)), "b": np.zeros((5, 7))}, r"holds 2 arrays \(a, b\), and one is n"),
         ({"a": np.zeros(5)}, r"holds an array of \(5,\); needed are two axes"),
         ({"a": np.zeros((5, 7)), "axes": np.array("ZYX")}, "names the axes 'ZYX' of an array of"),
         ({"a": np.zeros((5, 7), "c8")}, "holds complex values"),

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import shutil
 
 import pytest
+import tifffile
 import torch
 
 from commanding import refused, said
@@ -109,3 +111,30 @@ def test_the_published_weights_are_listed(capsys):
     entry = listed["resnet50_v1_5-imagenet1k-v2"]
     assert (entry["network"], entry["sha256"]) == ("resnet50_v1_5", "11ad3fa6")
     assert "resnet50_v1_5-imagenet1k-v2" in said(capsys, "models")
+
+
+def test_a_run_on_masks_brings_its_own_input_and_says_so(cells, mask_run, tmp_path, capsys):
+    data = tmp_path / "isbi2012"
+    shutil.copytree(cells / "isbi2012", data)
+    stack = tifffile.imread(data / "train-volume.tif")
+    tifffile.imwrite(data / "train-volume.tif", stack // 2)  # another mean
+    chosen = ("unet_padded", "isbi2012", "--data-dir", str(tmp_path), "--epochs", "1", "--tile",
+              "16", "--batch-size", "2", "--width", "2", "--depth", "1", "--weights", mask_run,
+              "--out", str(tmp_path / "run"))  # fmt: skip
+    assert run_command(["train", *chosen]) == 0
+    assert "input standardised as these weights expect: mean " in capsys.readouterr().err
+    spec, seen = Run(tmp_path / "run").tile_spec, Run(mask_run).tile_spec
+    assert (spec.mean, spec.std, spec.tile) == (seen.mean, seen.std, (16, 16))
+    assert run_command(["train", *chosen, "--intensity", "image", "--overwrite"]) == 0
+    assert "intensity image is kept, but these weights saw intensity set" in capsys.readouterr().err
+    assert Run(tmp_path / "run").tile_spec.intensity == "image"
+
+
+@pytest.mark.parametrize("other", [("--width", "4"), ("--depth", "2"), ("--normalization", "none")])
+def test_a_run_of_another_form_is_refused_with_what_to_give(mask_run, tmp_path, capsys, other):
+    form = {"--width": "2", "--depth": "1", other[0]: other[1]}
+    options = [text for pair in form.items() for text in pair]
+    chosen = ("unet_padded", "isbi2012", "--weights", mask_run, "--out", str(tmp_path / "run"))
+    told = refused(capsys, 2, "train", *chosen, *options)
+    assert "has width 2, depth 1, normalization batch, so" in told
+    assert "give --width 2 --depth 1 --normalization batch" in told

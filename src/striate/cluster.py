@@ -127,26 +127,42 @@ def _check(job: Job) -> None:
 @contextmanager
 def _client(distributed: ModuleType, address: str) -> Iterator[Any]:
     """Connect to a cluster, or start one here; leave it, or stop it, at the end."""
-    kind, _, count = address.partition(":")
+    count = workers_here(address)
     try:
-        if kind == "local" and count.isdigit() and int(count) > 0:
+        if count:
             with (
                 distributed.LocalCluster(
-                    n_workers=int(count), threads_per_worker=1, dashboard_address=None
+                    n_workers=count, threads_per_worker=1, dashboard_address=None
                 ) as cluster,
                 distributed.Client(cluster) as client,
             ):
                 yield client
-        elif "://" in address:
+        else:
             with distributed.Client(address, timeout=CONNECT_SECONDS) as client:
                 yield client
-        else:
-            raise UsageError(
-                f"cluster {address!r}: a scheduler's address is needed, tcp://host:8786, or "
-                "local:2 for two workers here"
-            )
     except OSError as error:
         raise RunError(f"no cluster answers at {address}: {error}") from error
+
+
+def workers_here(address: str) -> int:
+    """Read from an address how many workers are to be started here; 0 is another cluster.
+
+    Raises:
+        UsageError: It is no address.
+
+    Example:
+        >>> workers_here("local:2"), workers_here("tcp://host:8786")
+        (2, 0)
+    """
+    kind, _, count = address.partition(":")
+    if kind == "local" and count.isdigit() and int(count) > 0:
+        return int(count)
+    if "://" in address:
+        return 0
+    raise UsageError(
+        f"cluster {address!r}: a scheduler's address is needed, tcp://host:8786, or "
+        "local:2 for two workers here"
+    )
 
 
 def _distributed() -> ModuleType:

@@ -8,6 +8,19 @@ from contextlib import contextmanager
 
 from striate.launching import speaks
 
+# What the last line of an interrupted program ends with.
+_hints = [""]
+
+
+@contextmanager
+def hint_at_ctrl_c(words: str) -> Iterator[None]:
+    """Let a Ctrl-C that ends the program meanwhile say how to go on."""
+    _hints.append(f"; {words}")
+    try:
+        yield
+    finally:
+        _hints.pop()
+
 
 def quit_at_ctrl_c() -> None:
     """End the program at Ctrl-C with exit code 130, wherever it is, until training takes over.
@@ -18,7 +31,7 @@ def quit_at_ctrl_c() -> None:
 
     def leave(number: int, frame: object) -> None:
         if speaks():
-            os.write(2, b"striate: interrupted\n")
+            os.write(2, f"striate: interrupted{_hints[-1]}\n".encode())
         os._exit(130)
 
     signal.signal(signal.SIGINT, leave)

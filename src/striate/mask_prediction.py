@@ -1,6 +1,7 @@
 """Files of images and volumes to files of labels, tile by tile, in their format and geometry."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -10,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from striate.cluster import Job, label_zarr_on_cluster
+from striate.channels import with_channels
+from striate.cluster import Job, label_zarr_on_cluster, workers_here
 from striate.errors import DataError, UsageError
-from striate.images import SUFFIXES, require
+from striate.label_files import shares_file
 from striate.mask_scoring import check_views, probabilities
 from striate.mirroring import Read, Region
 from striate.runs import Run
@@ -20,16 +22,8 @@ from striate.segmentation import pixel_form
 from striate.tile_input import Statistics, TileSpec, as_tensor, as_trained, standardize, statistics
 from striate.tile_journal import predict_to_file
 from striate.tiled_prediction import labels_of
-from striate.tiling import plan_tiles
-from striate.volumes import (
-    FORMATS,
-    WRITABLE,
-    Source,
-    is_volume,
-    open_volume,
-    suffix_of,
-    write_volume,
-)
+from striate.tiling import TilePlan, plan_tiles
+from striate.volumes import Source, is_volume, open_volume, suffix_of, write_volume
 from striate.volumes.ome_zarr import blocks_of, create_zarr
 
 Progress = Callable[[int, int], None]  # tiles done, of so many
@@ -47,90 +41,14 @@ class Labelled(NamedTuple):
         out: Its labels.
         pixels: For each class how many there are.
         notes: What was done to the image, and what does not fit the training images.
+        probabilities: The file of each class's probability, where it was asked for.
     """
 
     path: Path
     out: Path
     pixels: dict[str, int]
     notes: tuple[str, ...]
-
-
-def mask_files(paths: Sequence[Path]) -> list[Path]:
-    """List the images and volumes that paths stand for; folders are walked.
-
-    A folder that is a volume itself, a Zarr or a DICOM series, is taken as it is.
-
-    Raises:
-        DataError: A path does not exist, or a folder holds nothing that can be read.
-    """
-    files: list[Path] = []
-    for path in paths:
-        require(path)
-        if not path.is_dir() or is_volume(path):
-            files.append(path)
-            continue
-        inside = _walk(path)
-        if not inside:
-            known = " ".join((*FORMATS, *SUFFIXES))
-            raise DataError(f"{path} holds no image or volume; they are known by suffix: {known}")
-        files += inside
-    return files
-
-
-def _walk(folder: Path) -> list[Path]:
-    """List what can be labelled in a folder; volumes that are folders are not entered."""
-    files: list[Path] = []
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
-            continue
-        if path.is_dir() and not is_volume(path):
-            files += _walk(path)
-        elif is_volume(path) or path.suffix.lower() in SUFFIXES:
-            files.append(path)
-    return files
-
-
-def outputs_for(files: Sequence[Path], out: Path | None, *, overwrite: bool) -> list[Path]:
-    """Say where the labels of each file go.
-
-    Args:
-        files: The images.
-        out: A file for a single image, else a folder; ``labels`` in the current one by default.
-        overwrite: Whether files that are there may be replaced.
-
-    Raises:
-        UsageError: Two images would go to one file, a file is there, it would be the image, or
-            its format is not written.
-    """
-    single = out is not None and len(files) == 1 and suffix_of(out) in (*FORMATS, ".png")
-    if single and out is not None and suffix_of(out) not in WRITABLE:
-        raise UsageError(f"{out}: {suffix_of(out)} is not written; known: {' '.join(WRITABLE)}")
-    if out is not None and not single and out.suffix and not out.is_dir():
-        raise UsageError(f"{out} is a file, but there are {len(files)} images; name a folder")
-    folder = out or Path("labels")
-    names = [out if single and out else folder / _name(path) for path in files]
-    for number, name in enumerate(names):
-        if name in names[:number]:
-            raise UsageError(
-                f"{files[names.index(name)]} and {files[number]} would both be labelled in {name}; "
-                "give them one by one, each with -o FILE"
-            )
-        if name.exists() and any(name.samefile(path) for path in files):
-            raise UsageError(f"{name} is the image itself; choose another -o")
-        if name.exists() and not overwrite:
-            raise UsageError(f"{name} exists; replace it with --overwrite, or choose another -o")
-    return names
-
-
-def _name(path: Path) -> str:
-    """Name the labels of an image: as it is called, where its format is written."""
-    suffix = suffix_of(path)
-    if suffix in WRITABLE:
-        return path.name
-    stem = path.name[: len(path.name) - len(suffix)]
-    return stem + {".mhd": ".mha", ".nhdr": ".nrrd"}.get(
-        suffix, ".mha" if is_volume(path) else ".png"
-    )
+    probabilities: Path | None = None
 
 
 class Labeller:
@@ -141,6 +59,8 @@ class Labeller:
         memory: What a tile's maps may take, in bytes or as ``"500MB"``.
         device: Where it computes.
         protocol: ``"single"``; or ``"turns"``, for which an image is read whole.
+        blend: Where tiles cannot equal the whole, blend overlapping ones.
+        probabilities: Write the probability of each class beside the labels, float32.
 
     Raises:
         UsageError: There is no such protocol.
@@ -153,26 +73,37 @@ class Labeller:
         memory: str = "1GB",
         device: torch.device | None = None,
         protocol: str = "single",
+        blend: bool = False,
+        probabilities: bool = False,
     ) -> None:
         check_views(protocol)
+        self.blend, self.probabilities = blend, probabilities
         self.run, self.spec, self.memory, self.protocol = run, run.tile_spec, memory, protocol
         self.device = device or torch.device("cpu")
         self.form = pixel_form(run.network().to(self.device), run.recipe.network)
 
-    def label(self, path: Path, out: Path, progress: Progress | None = None) -> Labelled:
+    def label(
+        self,
+        path: Path,
+        out: Path,
+        progress: Progress | None = None,
+        begun: Callable[[int], None] | None = None,
+    ) -> Labelled:
         """Label one file; after a kill at any time, the same call goes on where it was.
 
         Args:
             path: An image or a volume.
             out: Where its labels go; the suffix names the format.
             progress: Called after each tile.
+            begun: Called with the number of tiles that are finished already, if any are.
 
         Raises:
             DataError: The file cannot be read, does not fit the run, or holds what is no number.
             UsageError: The network cannot be cut into tiles, or needs more memory.
             RunError: The disk is full or cannot be written.
         """
-        with open_volume(path) as source:
+        with _naming(path), open_volume(path) as stored:
+            source = with_channels(stored, self.spec.channels)
             read, notes = self._reader(source)
             count = np.zeros(len(self.run.classes), np.int64)
 
@@ -181,18 +112,51 @@ class Labeller:
                     count[:] += np.bincount(labels[slab].ravel(), minlength=len(count))
                 write_volume(out, labels, like=source)
 
+            beside = shares_file(out) if self.probabilities else None
+
+            def finish_shares(shares: NDArray[np.float32]) -> None:
+                write_volume(shares_file(out), shares, like=source)
+
             if self.protocol == "single":
-                plan = plan_tiles(self.form, source.shape, memory=self.memory)
+                plan = self._plan(source)
                 predict_to_file(
                     self.form, plan, read, out, finish,
-                    settings=self._settings(path), progress=progress,
+                    settings=self._settings(path),
+                    finish_shares=finish_shares if beside else None,
+                    begun=begun, progress=progress,
                 )  # fmt: skip
             else:
                 image = read(tuple(slice(0, size) for size in source.shape[1:])).to(self.device)
-                shares = probabilities(self.form, image, self.protocol, memory=self.memory)
+                shares = probabilities(
+                    self.form, image, self.protocol, memory=self.memory, blend=self.blend
+                )
+                if beside:
+                    finish_shares(shares.numpy())
                 finish(labels_of(shares).numpy())
         pixels = dict(zip(self.run.classes, count.tolist(), strict=True))
-        return Labelled(path, out, pixels, (*notes, *_lost(path, out)))
+        return Labelled(path, out, pixels, (*notes, *_lost(path, out)), beside)
+
+    def check_cluster(self, outs: Sequence[Path], address: str) -> None:
+        """Refuse what a cluster does not do, before anything is read.
+
+        Raises:
+            UsageError: The address is none, an output is no Zarr, or another protocol,
+                blending or probabilities are asked for.
+        """
+        workers_here(address)
+        asked = {"--protocol turns": self.protocol != "single", "--blend": self.blend,
+                 "--probabilities": self.probabilities}  # fmt: skip
+        idle = [option for option, is_given in asked.items() if is_given]
+        if idle:
+            raise UsageError(
+                f"a cluster writes labels of single views alone; leave {' and '.join(idle)} out"
+            )
+        for out in outs:
+            if suffix_of(out) != ".zarr":
+                raise UsageError(
+                    f"a cluster writes labels into a Zarr, block by block, and {out.name} is none; "
+                    f"give -o {out.stem}.zarr"
+                )
 
     def label_on_cluster(
         self, path: Path, out: Path, address: str, progress: Progress | None = None
@@ -210,17 +174,13 @@ class Labeller:
             DataError: The file cannot be read, or does not fit the run.
             RunError: The cluster cannot be reached, or a tile failed again and again.
         """
-        if suffix_of(out) != ".zarr" or self.protocol != "single":
-            raise UsageError(
-                f"a cluster writes labels of single views into a Zarr; give -o {out.stem}.zarr"
-            )
-        with open_volume(path) as source:
+        self.check_cluster([out], address)
+        with _naming(path), open_volume(path) as stored:
+            source = with_channels(stored, self.spec.channels)
             _, notes = self._reader(source)
             size = source.shape[1:]
-            blocks = blocks_of(size)
-            if len(size) > len(self.spec.tile):  # a tile is of one slice, and so is a block
-                blocks = (1, *blocks_of(size[1:]))
-            plan = plan_tiles(self.form, source.shape, memory=self.memory, blocks=blocks)
+            blocks = self._blocks(size)
+            plan = self._plan(source, clustered=True)
 
             def create(folder: Path) -> str:
                 create_zarr(folder, size, np.dtype(np.uint8), False, source.geometry, blocks)
@@ -236,10 +196,28 @@ class Labeller:
         pixels = dict(zip(self.run.classes, count.tolist(), strict=True))
         return Labelled(path, out, pixels, (*notes, *_lost(path, out)))
 
-    def plan(self, path: Path) -> str:
-        """Say what labelling a file will take, before it begins."""
-        with open_volume(path) as source:
-            return str(plan_tiles(self.form, source.shape, memory=self.memory))
+    def plan(self, path: Path, *, clustered: bool = False) -> TilePlan:
+        """Say what labelling a file will take, here or on a cluster, before it begins."""
+        with _naming(path), open_volume(path) as stored:
+            return self._plan(with_channels(stored, self.spec.channels), clustered=clustered)
+
+    def _plan(self, source: Source, *, clustered: bool = False) -> TilePlan:
+        if not clustered:
+            return plan_tiles(self.form, source.shape, memory=self.memory, blend=self.blend)
+        blocks = self._blocks(source.shape[1:])
+        try:
+            return plan_tiles(self.form, source.shape, memory=self.memory, blocks=blocks)
+        except UsageError as error:
+            size = "×".join(map(str, blocks))
+            raise UsageError(
+                f"{error} (on a cluster a tile answers whole blocks of the Zarr, {size} pixels)"
+            ) from error
+
+    def _blocks(self, size: tuple[int, ...]) -> tuple[int, ...]:
+        """Say in which blocks a cluster writes: a tile is of one slice, and so is a block."""
+        if len(size) > len(self.spec.tile):
+            return (1, *blocks_of(size[1:]))
+        return blocks_of(size)
 
     def _settings(self, path: Path) -> dict[str, str | int]:
         """Name what the labels depend on but for network and tiles."""
@@ -254,6 +232,7 @@ class Labeller:
             "bytes": sum(each.st_size for each in facts),
             "changed": max(each.st_mtime_ns for each in facts),
             "input": self.spec.model_dump_json(),
+            "probabilities": self.probabilities,
         }
 
     def _reader(self, source: Source) -> tuple[Read, tuple[str, ...]]:
@@ -306,7 +285,18 @@ def _finite(source: Source, region: Region) -> Tensor:
 
 def open_reader(path: Path, spec: TileSpec, own: Statistics | None) -> Read:
     """Open a file for ``reader``, as a worker of a cluster does."""
-    return reader(open_volume(path), spec, own)
+    return reader(with_channels(open_volume(path), spec.channels), spec, own)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the file in a refusal that does not."""
+    try:
+        yield
+    except UsageError as error:
+        if str(path) in str(error):
+            raise
+        raise UsageError(f"{path}: {error}") from error
 
 
 def _lost(path: Path, out: Path) -> tuple[str, ...]:

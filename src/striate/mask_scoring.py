@@ -26,7 +26,12 @@ def check_views(protocol: str) -> None:
 
 @torch.inference_mode()
 def probabilities(
-    form: nn.Module, image: Tensor, protocol: str = "single", *, memory: str = "2GB"
+    form: nn.Module,
+    image: Tensor,
+    protocol: str = "single",
+    *,
+    memory: str = "2GB",
+    blend: bool = False,
 ) -> Tensor:
     """Give the probability of each class at each pixel.
 
@@ -39,22 +44,26 @@ def probabilities(
             the last two axes, each turned back: eight exact views, four where these axes have
             different lengths (turned by half a turn alone).
         memory: For the network's maps.
+        blend: As for ``predict_tiled``.
 
     Returns:
         ``(K, *spatial)``, float32, on the processor.
     """
     if protocol == "single":
-        return _shares(form, image, memory)
+        return _shares(form, image, memory, blend)
     square = image.shape[-1] == image.shape[-2]
     quarters = range(4) if square else (0, 2)
     total: Tensor | None = None
     for quarter in quarters:
         for mirror in ([], [-1]):
             view = torch.rot90(image.flip(mirror), quarter, (-2, -1)).contiguous()
-            answer = torch.rot90(_shares(form, view, memory), -quarter, (-2, -1)).flip(mirror)
+            answer = torch.rot90(_shares(form, view, memory, blend), -quarter, (-2, -1)).flip(
+                mirror
+            )
             total = answer if total is None else total + answer
     return cast(Tensor, total) / (2 * len(quarters))
 
 
-def _shares(form: nn.Module, image: Tensor, memory: str) -> Tensor:
-    return torch.softmax(predict_tiled(form, image, memory=memory, return_logits=True), dim=0)
+def _shares(form: nn.Module, image: Tensor, memory: str, blend: bool) -> Tensor:
+    logits = predict_tiled(form, image, memory=memory, return_logits=True, blend=blend)
+    return torch.softmax(logits, dim=0)

@@ -136,17 +136,17 @@ def _write_numbers(
 ) -> None:
     """The counts that are not 0, and the sums of rows and columns."""
     classes = len(counts)
-    size = min(9.5, 0.8 * cell, 1.4 * cell / len(f"{counts.sum()}"))
+    size = min(9.5, 0.8 * cell, 1.4 * cell / len(f"{counts.sum():,}"))
     middle: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": size}
     for row, column in np.argwhere(counts).tolist():
         colour = "white" if shares[row, column] > (0.55 if row == column else 0.4) else _INK
-        axes.text(column, row, f"{counts[row, column]}", color=colour, **middle)
+        axes.text(column, row, f"{counts[row, column]:,}", color=colour, **middle)
     for k, (row_sum, column_sum) in enumerate(
         zip(counts.sum(axis=1).tolist(), counts.sum(axis=0).tolist(), strict=True)
     ):
-        axes.text(classes, k, f"{row_sum}", color=_QUIET, **middle)
-        axes.text(k, classes, f"{column_sum}", color=_QUIET, **middle)
-    axes.text(classes, classes, f"{counts.sum()}", color=_QUIET, **middle)
+        axes.text(classes, k, f"{row_sum:,}", color=_QUIET, **middle)
+        axes.text(k, classes, f"{column_sum:,}", color=_QUIET, **middle)
+    axes.text(classes, classes, f"{counts.sum():,}", color=_QUIET, **middle)
 
 
 def result_picture(

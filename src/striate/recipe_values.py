@@ -1,6 +1,8 @@
 """Text to the values of a recipe: times, pairs and lists as people type them, and YAML 1.2."""
 
 import re
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -31,16 +33,54 @@ class Lengthening(BaseModel):
     share: float = Field(ge=0, le=1)
 
 
+# What a value has to be, by pydantic's names of what is wrong with it.
+_NEEDED = {
+    "greater_than_equal": "{ge} or more",
+    "greater_than": "more than {gt}",
+    "less_than_equal": "at most {le}",
+    "less_than": "less than {lt}",
+    "literal_error": "{expected}",
+    "finite_number": "a finite number",
+    "string_type": "text",
+    "too_short": "{min_length} of them or more",
+    "too_long": "{max_length} of them or fewer",
+    **dict.fromkeys(
+        ("int_parsing", "int_type", "int_from_float", "int_parsing_size"), "a whole number"
+    ),
+    **dict.fromkeys(("float_parsing", "float_type"), "a number"),
+    **dict.fromkeys(("bool_parsing", "bool_type"), "true or false"),
+    **dict.fromkeys(("tuple_type", "dict_type", "missing"), "several values"),
+}
+
+
+def needed(kind: str, limits: Mapping[str, Any], message: str) -> str:
+    """Say in words what a value of a recipe has to be.
+
+    Args:
+        kind: Pydantic's name of what is wrong.
+        limits: What it says of the limits.
+        message: In its own words, for what has none here.
+
+    Example:
+        >>> needed("greater_than_equal", {"ge": 1}, "Input should be greater than ...")
+        '1 or more'
+    """
+    if kind in _NEEDED:
+        said = {name: f"{v:g}" if isinstance(v, float) else v for name, v in limits.items()}
+        return _NEEDED[kind].format(**said)
+    return message.removeprefix("Value error, ").removeprefix("Input should be ")
+
+
 def seconds(value: object) -> object:
     """Read "90", "90s", "10min" and "1.5h" as seconds."""
     if not isinstance(value, str):
         return value
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([a-z]*)\s*", value)
     if match is None:
-        raise ValueError("write a time as 90s, 10min or 1.5h")
+        raise ValueError("a time as 90s, 10min or 1.5h")
     number, unit = match[1], match[2] or "s"
     if unit not in _UNITS:
-        raise ValueError(f"unit {unit!r} is not one of s, min, h")
+        raise ValueError("a time in s, min or h, as 90s")
     return float(number) * _UNITS[unit]
 
 
@@ -50,7 +90,7 @@ def milestones(value: object) -> object:
         return value
     pairs = [pair.split(":") for pair in value.replace(" ", "").split(",") if pair]
     if any(len(pair) != 2 for pair in pairs):
-        raise ValueError("write EPOCH:SHARE,EPOCH:SHARE, for example 2:0.4,5:0.2")
+        raise ValueError("EPOCH:SHARE,EPOCH:SHARE, for example 2:0.4,5:0.2")
     return dict(pairs)
 
 
@@ -70,7 +110,7 @@ def pair(value: object) -> object:
         return value
     numbers = value.replace(" ", "").split(",")
     if len(numbers) != 2:
-        raise ValueError("write two numbers with a comma between, for example -0.1,1.175")
+        raise ValueError("two numbers with a comma between, for example -0.1,1.175")
     return numbers
 
 
@@ -139,3 +179,19 @@ def read_yaml(text: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UsageError(f"a recipe is 'name: value' lines, not {type(values).__name__}")
     return values
+
+
+def recipe_fields(path: Path) -> dict[str, Any]:
+    """Read the fields that a recipe file names.
+
+    Raises:
+        UsageError: The file is missing or is not a YAML mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"recipe file {path} cannot be read: {error}") from error
+    try:
+        return read_yaml(text)
+    except UsageError as error:
+        raise UsageError(f"recipe file {path}: {error}") from error

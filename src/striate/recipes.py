@@ -1,6 +1,5 @@
 """The recipe: every choice of a run as one frozen value, readable and writable as YAML."""
 
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
@@ -329,7 +328,11 @@ class Recipe(BaseModel):
                     "side_range needs its first number above 0 and not above its second"
                 )
         if self.label_smoothing and self.loss != "cross-entropy":
-            raise ValueError("label_smoothing works with loss cross-entropy only")
+            of_labels = self.loss in ("map", "squared-error")  # with masks it has no effect at all
+            raise ValueError(
+                f"label_smoothing works with loss cross-entropy only, and the loss is {self.loss}; "
+                f"leave it out{', or give --loss cross-entropy' if of_labels else ''}"
+            )
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
             raise ValueError(
                 "nesterov needs optimizer sgd with a momentum above 0; muon is Nesterov's as it is"
@@ -354,9 +357,11 @@ class Recipe(BaseModel):
             name = ".".join(str(part) for part in first["loc"])
             if first["type"] == "missing":
                 raise UsageError(f"a recipe needs {name!r}") from None
-            reason = first["msg"].removeprefix("Value error, ")
-            given = f"{name} is {first['input']!r}: " if name else ""
-            raise UsageError(f"recipe: {given}{reason}") from None
+            reason = recipe_values.needed(first["type"], first.get("ctx", {}), first["msg"])
+            option = f"--{str(first['loc'][0]).replace('_', '-')}" if name else ""
+            came = first["input"] if first["input"] != "" else "empty"
+            given = f"{option} is {came}; needed is " if name else "recipe: "
+            raise UsageError(f"{given}{reason}") from None
 
     def replace(self, **changes: Any) -> "Recipe":
         """Make the recipe that differs from this one in the named fields.
@@ -380,19 +385,3 @@ class Recipe(BaseModel):
             UsageError: Not YAML, not a mapping, or not a recipe's names and values.
         """
         return Recipe(**read_yaml(text))
-
-
-def recipe_fields(path: Path) -> dict[str, Any]:
-    """Read the fields that a recipe file names.
-
-    Raises:
-        UsageError: The file is missing or is not a YAML mapping.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"recipe file {path} cannot be read: {error}") from error
-    try:
-        return read_yaml(text)
-    except UsageError as error:
-        raise UsageError(f"recipe file {path}: {error}") from error

@@ -13,11 +13,13 @@ from striate.batches import input_spec, load_training_data, sized
 from striate.datasets import list_images
 from striate.datasets.data_fields import check_data_fields
 from striate.datasets.listing import Listing
+from striate.datasets.mask_memory import available_memory
 from striate.datasets.splits import split, write_split
 from striate.display import Display
 from striate.errors import UsageError
 from striate.file_classification import FileClassification, files_again
 from striate.file_data import Reading, default_reading, file_spec, form_for, read_files
+from striate.lettering import amount
 from striate.mask_data import load_mask_data, tile_spec
 from striate.mask_scoring import check_views
 from striate.misfits import Misfit, misfits, suited
@@ -28,6 +30,7 @@ from striate.recipes import Recipe
 from striate.runs import Run, network_options
 from striate.segmentation import Segmentation, pixel_form
 from striate.segmentation_losses import LOSSES_OF_MASKS
+from striate.standardization import as_weights_expect, shown_as
 from striate.tasks import Classification, Task
 from striate.tile_input import TileSpec
 from striate.tracing import trace
@@ -74,6 +77,7 @@ def prepare(
     display: Display,
     data_dir: Path | None = None,
     reading: Reading | None = None,
+    weights: Weights | None = None,
 ) -> Prepared:
     """Read the data that a recipe names and build its network for them.
 
@@ -83,6 +87,7 @@ def prepare(
         display: Told what was switched off, and why.
         data_dir: Where named sets are looked for first.
         reading: How images in files are read; ``file_data.default_reading`` by default.
+        weights: From which training will start; masked images are standardised as they expect.
 
     Returns:
         Recipe, input, task and network, agreeing.
@@ -101,7 +106,7 @@ def prepare(
             chosen = reading or default_reading()
             return _file_classification(recipe, given, display, listing, chosen)
         return _classification(recipe, given, display, data_dir)
-    return _segmentation(recipe, display, data_dir)
+    return _segmentation(recipe, display, data_dir, weights)
 
 
 def _check_fields(recipe: Recipe, given: Collection[str], *, labels_images: bool) -> None:
@@ -230,7 +235,9 @@ def _check_fit(recipe: Recipe, spec: InputSpec, network: nn.Module, problems: li
         raise UsageError(f"{recipe.network} and these images need other choices: {told}")
 
 
-def _segmentation(recipe: Recipe, display: Display, data_dir: Path | None) -> Prepared:
+def _segmentation(
+    recipe: Recipe, display: Display, data_dir: Path | None, weights: Weights | None
+) -> Prepared:
     known = find_network(recipe.network)
     axes = len(known.input_shape) - 1
     tile = _tile(recipe, axes)
@@ -241,8 +248,11 @@ def _segmentation(recipe: Recipe, display: Display, data_dir: Path | None) -> Pr
     spec = tile_spec(data, tile, recipe)
     for reason, remedy in misfits_of_tiles(recipe, spec):
         raise UsageError(f"{reason}; give {remedy}")
-    network = _fresh(recipe, spec.channels, len(data.classes))
+    if weights is not None:
+        spec, note = shown_as(spec, weights.input, recipe)
+        display.note(note)
     output, work = _answered(recipe, spec, len(data.classes))
+    network = _fresh(recipe, spec.channels, len(data.classes))
     return Prepared(recipe, spec, Segmentation(recipe, spec, data, output), network, work)
 
 
@@ -266,7 +276,13 @@ def _answered(recipe: Recipe, spec: TileSpec, num_classes: int) -> tuple[tuple[i
         traced = trace(pixel_form(network, recipe.network), (spec.channels, *spec.tile))
     except (ValueError, RuntimeError) as error:
         size = "x".join(map(str, spec.tile))
-        raise UsageError(f"tile {size} does not fit {recipe.network}: {error}") from error
+        reason, _, padded = str(error).partition("; pad it to ")
+        legal = padded.partition(" ")[0].replace("x", ",")
+        remedy = f"; give --tile {legal}" if legal else ""
+        smaller = ", or a smaller --depth" if legal and recipe.depth else ""
+        raise UsageError(
+            f"tile {size} does not fit {recipe.network}: {reason}{remedy}{smaller}"
+        ) from error
     return traced.output_shape[1:], traced.multiply_adds
 
 
@@ -314,17 +330,40 @@ def load_weights(prepared: Prepared, weights: Weights, display: Display) -> tupl
     display.note(report)
     known = (Classification, FileClassification)
     if not isinstance(prepared.spec, InputSpec) or not isinstance(prepared.task, known):
-        display.note("input standardised as the training set says, not as these weights saw it")
         return prepared, report
-    spec = _as_weights_expect(prepared.spec, weights, prepared.recipe, display)
+    spec = as_weights_expect(prepared.spec, weights, prepared.recipe, display)
     prepared.task.spec = spec
     return prepared._replace(spec=spec), report
 
 
 def _fresh(recipe: Recipe, channels: int, num_classes: int) -> nn.Module:
+    options = network_options(recipe)
+    form = outline(recipe.network, channels, num_classes, **options)
+    require_room(form, available_memory(), tunable=bool(options))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        return build(recipe.network, channels, num_classes, **network_options(recipe))
+        return build(recipe.network, channels, num_classes, **options)
+
+
+def require_room(network: nn.Module, available: int | None, *, tunable: bool) -> None:
+    """Refuse a network whose weights and gradients do not fit into memory.
+
+    Args:
+        network: An outline does.
+        available: From ``available_memory``.
+        tunable: Whether the user can make it smaller.
+
+    Raises:
+        UsageError: They take more than there is; both are told.
+    """
+    count = sum(parameter.numel() for parameter in network.parameters())
+    needed = 2 * sum(p.numel() * p.element_size() for p in network.parameters())
+    if available is not None and needed > available:
+        remedy = "a smaller --width or --depth" if tunable else "a smaller network"
+        raise UsageError(
+            f"the network has {count:,} parameters, which take {amount(needed)} with their "
+            f"gradients, and {amount(available)} of memory are free; give {remedy}"
+        )
 
 
 def _check_choices(recipe: Recipe, num_validation: int) -> None:
@@ -334,23 +373,3 @@ def _check_choices(recipe: Recipe, num_validation: int) -> None:
     ):
         if choice and not num_validation:
             raise UsageError(f"{name} needs a validation part; set validation to 0.1, say")
-
-
-def _as_weights_expect(
-    spec: InputSpec, weights: Weights, recipe: Recipe, display: Display
-) -> InputSpec:
-    """Standardise the input as the weights expect it, where they say so."""
-    expected = weights.standardization(spec.channels)
-    if expected is None:
-        if recipe.input_range is None:
-            display.note("what input these weights expect is not known: the training set decides")
-        return spec
-    mean, std = (", ".join(f"{value:g}" for value in values) for values in expected)
-    words = f"mean {mean}, deviation {std}"
-    if recipe.input_range is None:
-        display.note(f"input standardised as these weights expect: {words}")
-        return spec.model_copy(update={"mean": expected[0], "std": expected[1]})
-    if (spec.mean, spec.std) != expected:
-        low, high = recipe.input_range
-        display.note(f"input_range {low:g},{high:g} is kept, but these weights expect {words}")
-    return spec

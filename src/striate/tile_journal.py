@@ -24,12 +24,12 @@ from torch import Tensor, nn
 from striate.errors import RunError
 from striate.files import sync_folder, write_file
 from striate.mirroring import Read, Region
-from striate.tiled_prediction import Progress, labels_of, run_plan
+from striate.tiled_prediction import Progress, labels_of, run_plan, shares_of
 from striate.tiling import TilePlan
 
 # Tiles are brought to the disk together, at most so often [s].
 SYNC_SECONDS = 1.0
-_JOURNAL, _LABELS = "journal", "labels.raw"
+_JOURNAL, _LABELS, _SHARES = "journal", "labels.raw", "shares.raw"
 
 
 def fingerprint(network: nn.Module, plan: TilePlan, settings: Mapping[str, Any]) -> str:
@@ -64,30 +64,37 @@ class TileJournal:
         folder: Made if absent. What is there of other work is thrown away.
         shape: Of the labels, ``(*spatial)``.
         work: Its fingerprint.
+        classes: Of so many, the probabilities are kept too.
 
     Raises:
         RunError: The folder cannot be written, or another process is at it.
 
     Attributes:
         labels: ``(*spatial)``, uint8, on the disk.
+        shares: ``(classes, *spatial)``, float32, on the disk; of no class where none are kept.
     """
 
-    def __init__(self, folder: Path, shape: Sequence[int], work: str) -> None:
+    def __init__(self, folder: Path, shape: Sequence[int], work: str, *, classes: int = 0) -> None:
         self.folder = folder
         self._waiting: list[int] = []
         self._synced = time.monotonic()
-        size = math.prod(shape)
-        header = json.dumps({"format": 1, "work": work, "shape": list(shape)})
+        sizes = {_LABELS: math.prod(shape)}
+        if classes:
+            sizes[_SHARES] = 4 * classes * math.prod(shape)
+        header = json.dumps({"format": 1, "work": work, "shape": list(shape), "classes": classes})
         try:
             folder.mkdir(exist_ok=True)
             self._lock = os.open(folder, os.O_RDONLY)
             _take(self._lock, folder)
-            done = _finished(folder, header, size)
+            done = _finished(folder, header, sizes)
             if done is None:
-                _begin(folder, header, size)
+                _begin(folder, header, sizes)
             self._done = done or set()
             self._journal = os.open(folder / _JOURNAL, os.O_WRONLY | os.O_APPEND)
             self.labels = np.memmap(folder / _LABELS, np.uint8, "r+", shape=tuple(shape))
+            self.shares: NDArray[np.float32] = np.empty((0, *shape), np.float32)
+            if classes:
+                self.shares = np.memmap(folder / _SHARES, np.float32, "r+", shape=(classes, *shape))
         except OSError as error:
             raise RunError(f"could not write {folder}: {error.strerror or error}") from error
 
@@ -109,7 +116,9 @@ class TileJournal:
         """Bring the labels to the disk, then the numbers of their tiles."""
         if not self._waiting:
             return
-        self.labels.flush()
+        for kept in (self.labels, self.shares):
+            if isinstance(kept, np.memmap):
+                kept.flush()
         data = memoryview("".join(f"{number}\n" for number in self._waiting).encode())
         size = os.fstat(self._journal).st_size
         try:
@@ -126,7 +135,7 @@ class TileJournal:
     def close(self) -> None:
         """Bring all to the disk, and let go of the folder."""
         self.sync()
-        del self.labels
+        del self.labels, self.shares
         os.close(self._journal)
         os.close(self._lock)
 
@@ -145,10 +154,13 @@ def _take(descriptor: int, folder: Path) -> None:
         raise RunError(f"another process works in {folder}; wait for its end") from None
 
 
-def _finished(folder: Path, header: str, size: int) -> set[int] | None:
+def _finished(folder: Path, header: str, sizes: Mapping[str, int]) -> set[int] | None:
     """Read which tiles are finished; None where the folder is of other work, or not whole."""
-    journal, labels = folder / _JOURNAL, folder / _LABELS
-    if not (journal.is_file() and labels.is_file() and labels.stat().st_size == size):
+    journal = folder / _JOURNAL
+    files = [(folder / name, size) for name, size in sizes.items()]
+    if not journal.is_file() or not all(
+        file.is_file() and file.stat().st_size == size for file, size in files
+    ):
         return None
     content = journal.read_bytes()
     whole, _, torn = content.rpartition(b"\n")
@@ -169,12 +181,13 @@ def _empty(folder: Path) -> None:
         file.unlink()
 
 
-def _begin(folder: Path, header: str, size: int) -> None:
+def _begin(folder: Path, header: str, sizes: Mapping[str, int]) -> None:
     """Make the files anew; the journal, which makes them valid, comes last."""
     _empty(folder)
-    with (folder / _LABELS).open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, size)  # a full disk shows here, and not as a crash
-        os.fsync(file.fileno())
+    for name, size in sizes.items():
+        with (folder / name).open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, size)  # a full disk shows here, not as a crash
+            os.fsync(file.fileno())
     write_file(folder / _JOURNAL, f"{header}\n")
     sync_folder(folder.parent)
 
@@ -197,6 +210,8 @@ def predict_to_file(
     finish: Callable[[NDArray[np.uint8]], None],
     *,
     settings: Mapping[str, Any],
+    finish_shares: Callable[[NDArray[np.float32]], None] | None = None,
+    begun: Callable[[int], None] | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Label an image tile by tile on the disk; after a kill at any time, the same call goes on.
@@ -208,20 +223,30 @@ def predict_to_file(
         out: The file that ``finish`` will write; the working folder lies beside it.
         finish: Called with all labels ``(*spatial)``, an array on the disk, to write the file.
         settings: As for ``fingerprint``.
+        finish_shares: Called before ``finish`` with the probability of each class at each pixel
+            ``(K, *spatial)``, an array on the disk; without it none are kept.
+        begun: Called with the number of tiles that are finished already, if any are.
         progress: As for ``run_plan``.
 
     Raises:
         RunError: The disk is full or cannot be written, or another process is at it.
     """
     work = fingerprint(network, plan, settings)
-    journal = TileJournal(working_folder(out), plan.shape[1:], work)
+    classes = max(plan.classes, 2) if finish_shares is not None else 0
+    journal = TileJournal(working_folder(out), plan.shape[1:], work, classes=classes)
 
     def write(region: Region, logits: Tensor) -> None:
         journal.labels[region] = labels_of(logits).numpy()
+        if classes:
+            journal.shares[(slice(None), *region)] = shares_of(logits).numpy()
 
+    if begun is not None and len(journal):
+        begun(len(journal))
     try:
         run_plan(network, plan, read, write, done=journal, progress=progress)
         journal.sync()
+        if finish_shares is not None:
+            finish_shares(journal.shares)
         finish(journal.labels)
     except BaseException:
         journal.close()

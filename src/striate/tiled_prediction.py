@@ -8,12 +8,14 @@ from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
-from striate.errors import UsageError
+from striate.dense_form import DenseForm
+from striate.errors import DataError, UsageError
 from striate.mirroring import Read, Region, read_mirrored
 from striate.modes import evaluating
 from striate.strips import can_strip, evaluate_in_strips
-from striate.tiling import Tile, TilePlan, memory_bytes, plan_tiles
+from striate.tiling import Tile, TilePlan, dimensions, memory_bytes, plan_tiles
 from striate.tiling.blending import weight_of
 from striate.tiling.checking import first_tensor
 
@@ -50,20 +52,21 @@ def whole(network: nn.Module, image: Tensor) -> Tensor:
 
     Raises:
         UsageError: The network takes no such image, or does not answer by pixels.
+        DataError: The image is no tensor, or has other channels than the network reads.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))
         >>> whole(net, torch.rand(1, 9, 7)).shape
         torch.Size([2, 9, 7])
     """
-    return _logits(network, image, plan_tiles(network, tuple(image.shape)))
+    return _logits(network, image, _plan(network, image))
 
 
 def predict_tiled(
     network: nn.Module,
     image: Tensor,
     *,
-    memory: int | str = "500MB",
+    memory: int | str = "1GB",
     return_logits: bool = False,
     blend: bool = False,
     progress: Progress | None = None,
@@ -90,6 +93,7 @@ def predict_tiled(
 
     Raises:
         UsageError: As of ``plan_tiles``.
+        DataError: The image is no tensor, or has other channels than the network reads.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 2, 3))
@@ -98,7 +102,7 @@ def predict_tiled(
         >>> torch.equal(labels, whole(net, image).argmax(0))
         True
     """
-    plan = plan_tiles(network, tuple(image.shape), memory=memory, blend=blend)
+    plan = _plan(network, image, memory=memory, blend=blend)
     limit = memory_bytes(memory)
     if return_logits:
         return _logits(network, image, plan, progress, limit)
@@ -118,6 +122,29 @@ def predict_tiled(
     return labels
 
 
+def _plan(
+    network: nn.Module, image: Tensor, *, memory: int | str | None = None, blend: bool = False
+) -> TilePlan:
+    """Plan an image; what is none for this network is refused in words about the image."""
+    if not isinstance(image, Tensor):
+        raise DataError(
+            f"the image is {type(image).__name__}; needed is a torch tensor (C, *spatial): "
+            "torch.from_numpy makes one"
+        )
+    try:
+        if isinstance(network, DenseForm):
+            network.require_channels(image.shape[0], dimensions(network, image.shape))
+        return plan_tiles(network, tuple(image.shape), memory=memory, blend=blend)
+    except UsageError as error:
+        reads = next((m.in_channels for m in network.modules() if isinstance(m, _ConvNd)), None)
+        if image.dim() < 3 or reads in (None, image.shape[0]):
+            raise
+        raise DataError(
+            f"the image has {image.shape[0]} channels, the network reads {reads}; give it "
+            "(C, *spatial) with as many"
+        ) from error
+
+
 def labels_of(logits: Tensor) -> Tensor:
     """Reduce logits ``(K, *spatial)`` to labels ``(*spatial)``, uint8; of equal ones the first.
 
@@ -130,6 +157,22 @@ def labels_of(logits: Tensor) -> Tensor:
     if len(logits) == 2:
         return (logits[1] > logits[0]).to(torch.uint8)
     return logits.argmax(dim=0).to(torch.uint8)
+
+
+def shares_of(logits: Tensor) -> Tensor:
+    """Turn logits ``(K, *spatial)`` into probabilities that add up to 1 at each pixel.
+
+    A single class counts against nothing: the answer is that of two.
+
+    Example:
+        >>> shares_of(torch.tensor([[0.0]]))
+        tensor([[0.5000],
+                [0.5000]])
+    """
+    logits = logits.float()
+    if len(logits) == 1:
+        logits = torch.cat([torch.zeros_like(logits), logits])
+    return torch.softmax(logits, dim=0)
 
 
 def run_plan(

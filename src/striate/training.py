@@ -104,7 +104,7 @@ def train(
         recipe = recipe.replace(weights=weights.given)
         if "input_range" not in given and weights.mean is not None:
             recipe = recipe.replace(input_range=None)
-    prepared = prepare(recipe, given, display, data_dir, reading)
+    prepared = prepare(recipe, given, display, data_dir, reading, weights)
     work = prepared.multiply_adds * prepared.recipe.batch_size
     num_threads = num_threads or suited_threads(work // size())
     made = {**environment(prepared.recipe, prepared.task, chosen), "threads": num_threads}

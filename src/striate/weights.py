@@ -23,10 +23,12 @@ from striate.errors import UsageError, did_you_mean
 from striate.fetching import fetch, is_whole, locked_folder, sha256_of
 from striate.models import NETWORKS, find_network
 from striate.published_weights import PUBLISHED, PublishedWeights
+from striate.recipe_values import recipe_fields
 from striate.weights_files import read_weights
 from striate.weights_fitting import check_fit, load_tensors, translate_timm, twins_of
 
 FOLDER = "weights"  # under a data folder or the cache
+FORM = ("width", "depth", "normalization")  # what a recipe sets of a network's build
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".tar", ".ckpt", ".pkl")
 
 
@@ -44,6 +46,7 @@ class Weights:
         mean: For each channel, what the network's input was centred on, if known.
         std: For each channel, what it was divided by, if known.
         options: With which the network is built.
+        input: All that is known of what the network was shown.
     """
 
     given: str
@@ -55,6 +58,7 @@ class Weights:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    input: Mapping[str, Any] = field(default_factory=dict)
 
     def load_into(self, network: nn.Module) -> str:
         """Put the weights into a network and report in a line what was done.
@@ -170,6 +174,7 @@ def open_weights(
         _refuse_other(place, claimed, "as you say", None, network)
     else:
         _ask(place, network)
+    _refuse_other_form(place, options)
     tensors = translate_timm(file.tensors)
     check_fit(network, tensors, source=path.name, options=options)
     return Weights(
@@ -182,6 +187,7 @@ def open_weights(
         known[0].mean if known else file.mean,
         known[0].std if known else file.std,
         options,
+        file.input,
     )
 
 
@@ -244,6 +250,19 @@ def _refuse_other(place: str, says: str, how: str, claimed: str | None, network:
             f"{twin if says in NETWORKS and wanted in twins_of(says) else ''}; take {says} as the "
             f"network, or other weights"
         )
+
+
+def _refuse_other_form(place: str, options: Mapping[str, Any]) -> None:
+    """Refuse a run whose network was built otherwise, with what it was built with."""
+    file = Path(place).expanduser() / "recipe.yaml"
+    if not file.is_file():
+        return
+    fields = recipe_fields(file)
+    own = {name: fields[name] for name in FORM if fields.get(name) is not None}
+    if any(options.get(name, value) != value for name, value in own.items()):
+        said = ", ".join(f"{name} {value}" for name, value in own.items())
+        given = " ".join(f"--{name} {value}" for name, value in own.items())
+        raise UsageError(f"{place} has {said}, so its weights do not fit another; give {given}")
 
 
 def _ask(place: str, network: str) -> None:

@@ -12,8 +12,9 @@ import tarfile
 import textwrap
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import torch
@@ -40,6 +41,7 @@ class WeightsFile:
         mean: For each channel, what that network's input is centred on, or None.
         std: For each channel, what it is divided by, or None.
         notes: What was done to the file's content, in words.
+        input: All that a file of striate's says of its network's input.
     """
 
     tensors: dict[str, Tensor]
@@ -47,6 +49,7 @@ class WeightsFile:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     notes: tuple[str, ...] = ()
+    input: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_weights(path: Path) -> WeightsFile:
@@ -90,7 +93,9 @@ def read_weights(path: Path) -> WeightsFile:
                 f"{path}: {name} holds values that are not finite, so training went wrong before "
                 "it was saved; take an earlier file"
             )
-    return WeightsFile(tensors, *_facts(metadata), tuple(notes))
+    network, shown = _facts(metadata)
+    mean, std = (tuple(shown[name]) if shown else None for name in ("mean", "std"))
+    return WeightsFile(tensors, network, mean, std, tuple(notes), shown)
 
 
 def _kind(path: Path) -> str:
@@ -213,14 +218,13 @@ def _plain(path: Path, name: str, tensor: Tensor) -> Tensor:
     return tensor.detach()
 
 
-def _facts(
-    metadata: Mapping[str, str],
-) -> tuple[str | None, tuple[float, ...] | None, tuple[float, ...] | None]:
-    """Read what striate writes beside the weights of its runs: network, mean and deviation."""
+def _facts(metadata: Mapping[str, str]) -> tuple[str | None, dict[str, Any]]:
+    """Read what striate writes beside the weights of its runs: network, and what it is shown."""
     try:
         facts = json.loads(metadata["striate"])
-        mean = tuple(float(value) for value in facts["input"]["mean"])
-        std = tuple(float(value) for value in facts["input"]["std"])
-        return str(facts["network"]), mean, std
+        shown = dict(facts["input"])
+        for name in ("mean", "std"):
+            shown[name] = [float(value) for value in shown[name]]
+        return str(facts["network"]), shown
     except (ValueError, KeyError, TypeError):  # written by somebody else
-        return None, None, None
+        return None, {}

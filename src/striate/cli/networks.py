@@ -72,14 +72,22 @@ def typed_network(network: str, input_shape: str | None) -> Typed:
     """
     if (Path(network) / "recipe.yaml").exists():
         run = striate.Run(network)
-        own = (run.spec.channels, *run.spec.input_size)
-        return Typed(run.recipe.network, run.network(), _shape(input_shape, own))
+        return Typed(run.recipe.network, run.network(), _shape(input_shape, _shown(run)))
     if network not in NETWORKS:
         if ":" in network:
             return _own_network(network, input_shape)
         _refuse_file_or_folder(network)
     shape = _shape(input_shape, find_network(network).input_shape)
     return Typed(network, outline(network, in_channels=shape[0]), shape)
+
+
+def _shown(run: "striate.Run") -> tuple[int, ...]:
+    """Give the shape that a run's network is shown: an image, a tile, or a window."""
+    if run.task == "classification":
+        return (run.spec.channels, *run.spec.input_size)
+    if run.task == "window":
+        return (run.tile_spec.channels, *find_network(run.recipe.network).input_shape[1:])
+    return (run.tile_spec.channels, *run.tile_spec.tile)
 
 
 def _refuse_file_or_folder(text: str) -> None:

@@ -3,11 +3,12 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import typer
 
 import striate
+from striate.cli.labels import MaskOptions, found, label, raise_last
 from striate.cli.options import (
     Cache,
     DataDir,
@@ -19,11 +20,8 @@ from striate.cli.options import (
     print_rich,
     print_table,
 )
-from striate.errors import DataError, RunError, StriateError, UsageError
+from striate.errors import UsageError
 from striate.launching import speaks
-
-if TYPE_CHECKING:
-    from striate.mask_prediction import Labelled
 
 ErrorRate = Annotated[
     float | None,
@@ -41,7 +39,7 @@ _MEMBRANES = {
     "v_info": "V Info, thinned",
     "rand_error": "Rand error",
     "warping_error": "warping error",
-    "pixel_error": "pixel error",
+    "pixel_error": "pixel error, at best",
 }
 
 
@@ -160,7 +158,9 @@ def _print_masks(evaluation: dict[str, Any]) -> None:
         f"image{'s' * (count != 1)}: mean Dice {evaluation['mean_dice']:.4f}, mean IoU "
         f"{evaluation['mean_iou']:.4f}"
     )
-    print(f"pixel error {100 * evaluation['pixel_error']:.2f} %, {_way(evaluation)}")
+    membranes = evaluation.get("membranes")
+    threshold = "" if membranes is None else " at threshold 0.5"
+    print(f"pixel error {100 * evaluation['pixel_error']:.2f} %{threshold}, {_way(evaluation)}")
     measures = ("dice", "iou", "hausdorff95", "surface_dice")
     print_table(
         ("class", "Dice", "IoU", f"HD95 ({unit})", "surface Dice"),
@@ -169,7 +169,6 @@ def _print_masks(evaluation: dict[str, Any]) -> None:
             for name in evaluation["classes"]
         ],
     )
-    membranes = evaluation.get("membranes")
     if membranes is not None:
         print("ISBI 2012 challenge, each at its best threshold:")
         rows = [
@@ -245,6 +244,22 @@ def predict(
         ),
     ] = None,
     error_rate: ErrorRate = None,
+    blend: Annotated[
+        bool,
+        typer.Option(
+            "--blend",
+            metavar="",
+            help="Masks: where tiles cannot equal the whole image, blend overlapping ones.",
+        ),
+    ] = False,
+    probabilities: Annotated[
+        bool,
+        typer.Option(
+            "--probabilities",
+            metavar="",
+            help="Masks: write each class's probability too, as NAME.probabilities.",
+        ),
+    ] = False,
     device: Device = "auto",
     threads: Threads = None,
     as_json: Json = False,
@@ -264,20 +279,18 @@ def predict(
         ):
             if idle:
                 raise UsageError(f"{name} is for runs that label whole images; {run} labels pixels")
-        if protocol != opened.recipe.protocol:
-            print(
-                f"labels of protocol {protocol}; evaluate uses the run's own, "
-                f"{opened.recipe.protocol}",
-                file=sys.stderr,
-            )
-        masks = MaskOptions(out, overwrite, memory, protocol, cluster, device, threads)
-        _label(opened, paths, masks, as_json=as_json)
+        masks = MaskOptions(
+            *(out, overwrite, memory, protocol, cluster, blend, probabilities, device, threads)
+        )
+        label(opened, paths, masks, as_json=as_json)
         return
     for name, given in (
         ("--overwrite", overwrite),
         ("--protocol", protocol != "single"),
         ("--cluster", cluster is not None),
         ("--memory", memory != "1GB"),
+        ("--blend", blend),
+        ("--probabilities", probabilities),
     ):
         if given:
             raise UsageError(f"{name} is for runs that label pixels; {run} labels whole images")
@@ -296,7 +309,7 @@ def predict(
     from striate.withholding import least_probability, withheld
 
     least = None if error_rate is None else least_probability(opened, error_rate)
-    files = image_files(paths)
+    files, missing = found(image_files, paths)
     chosen = choose_device(device)
     with image_bar() as progress, computing_with(threads):
         predictions, errors = predict_files(
@@ -317,72 +330,4 @@ def predict(
         print(to_json(predictions), end="")
     elif predictions:
         print_rich(as_table(predictions))
-    for error in errors[:-1]:
-        print(f"striate: {error}", file=sys.stderr)
-    if errors:
-        raise DataError(str(errors[-1]))
-
-
-class MaskOptions(NamedTuple):
-    """How pixels are to be labelled."""
-
-    out: Path | None
-    overwrite: bool
-    memory: str
-    protocol: str
-    cluster: str | None
-    device: str
-    threads: int | None
-
-
-def _label(run: "striate.Run", paths: list[Path], options: MaskOptions, *, as_json: bool) -> None:
-    """Label the pixels of files, one after the other; what fails is told at the end."""
-    from striate.devices import choose_device
-    from striate.devices import threads as computing_with
-    from striate.display import count_bar
-    from striate.mask_prediction import Labeller, mask_files, outputs_for
-
-    files = mask_files(paths)
-    outs = outputs_for(files, options.out, overwrite=options.overwrite)
-    for folder in {out.parent for out in outs}:
-        folder.mkdir(parents=True, exist_ok=True)
-    labeller = Labeller(
-        run,
-        memory=options.memory,
-        device=choose_device(options.device),
-        protocol=options.protocol,
-    )
-    done: list[Labelled] = []
-    errors: list[StriateError] = []
-    with computing_with(options.threads):
-        for path, out in zip(files, outs, strict=True):
-            try:
-                print(f"{path}: {labeller.plan(path)}", file=sys.stderr)
-                with count_bar(path.name, "tiles") as progress:
-                    if options.cluster is None:
-                        done.append(labeller.label(path, out, progress))
-                    else:
-                        done.append(labeller.label_on_cluster(path, out, options.cluster, progress))
-            except (DataError, RunError, UsageError) as reason:
-                errors.append(reason)
-                continue
-            for note in done[-1].notes:
-                print(f"{path}: {note}", file=sys.stderr)
-    if as_json:
-        print(json.dumps([_labelled(each) for each in done], indent=1))
-    else:
-        rows = [(str(each.path), str(each.out), _shares(each.pixels)) for each in done]
-        print_table(("image", "labels", "share of each class"), rows)
-    for error in errors[:-1]:
-        print(f"striate: {error}", file=sys.stderr)
-    if errors:
-        raise errors[-1]
-
-
-def _labelled(each: "Labelled") -> dict[str, Any]:
-    return {**each._asdict(), "path": str(each.path), "out": str(each.out)}
-
-
-def _shares(pixels: dict[str, int]) -> str:
-    whole = max(sum(pixels.values()), 1)
-    return ", ".join(f"{name} {100 * count / whole:.1f} %" for name, count in pixels.items())
+    raise_last([*errors, *missing])

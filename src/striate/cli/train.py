@@ -11,11 +11,12 @@ import typer
 
 import striate
 from striate.cli.options import Cache, DataDir, Device, Json, Threads, Workers, chosen_reading
-from striate.datasets import PIPE
-from striate.errors import UsageError
+from striate.datasets import PIPE, is_path
+from striate.errors import DataError, UsageError
 from striate.launching import speaks
 from striate.models import RECIPES, find_network, find_recipe, outline, with_defaults
-from striate.recipes import Recipe, recipe_fields
+from striate.recipe_values import recipe_fields
+from striate.recipes import Recipe
 
 # Where each field of the recipe stands in the help of `striate train`.
 PANELS = {
@@ -235,18 +236,46 @@ def _reserve_folder(recipe: Recipe) -> Path:
 
 
 def _report_training(run: "striate.Run", folder: Path, as_json: bool) -> None:
+    from striate.model_card import kept_row, said_of_kept
+
     rows = run.progress()
     errors = [row["validation_error"] for row in rows if row["validation_error"] is not None]
     if as_json:
-        best = min(errors) if errors else None
-        print(
-            json.dumps({"run": str(folder), "epochs": len(rows), "lowest_validation_error": best})
-        )
+        told: dict[str, Any] = {"run": str(folder), "epochs": len(rows)}
+        best: dict[str, Any] = {"lowest_validation_error": min(errors) if errors else None}
+        kept = kept_row(rows)
+        if kept is not None and "validation_dice" in kept:
+            names = ("epoch", "validation_dice", "validation_error")
+            best["kept"] = {name: kept[name] for name in names}
+        print(json.dumps({**told, **best}))
         return
     if errors:
-        print(f"lowest validation error {100 * min(errors):.2f} %", file=sys.stderr)
-    print(f"next: striate evaluate {folder}", file=sys.stderr)
+        print(said_of_kept(rows), file=sys.stderr)
+    print(f"next: {_next(run, folder)}", file=sys.stderr)
     print(folder)
+
+
+def _next(run: "striate.Run", folder: Path) -> str:
+    """Say what to do with a run: evaluate it, where its data have a part for that."""
+    from striate.datasets.mask_layouts import recognize_masks
+
+    data = run.recipe.data
+    if run.task == "classification" or not is_path(data):
+        return f"striate evaluate {folder}"
+    with suppress(DataError):
+        if "test" in recognize_masks(Path(data)).parts:
+            return f"striate evaluate {folder}"
+    return (
+        f"striate predict {folder} IMAGE...\n"
+        f"      striate evaluate {folder} --data FOLDER, with images and masks in FOLDER/test"
+    )
+
+
+def _choices(annotation: Any) -> list[str]:
+    """List the words that a field may be, also where it may be left open besides."""
+    nested = (_choices(part) for part in get_args(annotation) if not isinstance(part, str))
+    own = [part for part in get_args(annotation) if isinstance(part, str)]
+    return [*own, *(word for words in nested for word in words)]
 
 
 def signature(*without: str, out: str, search: bool = False) -> inspect.Signature:
@@ -335,7 +364,7 @@ def signature(*without: str, out: str, search: bool = False) -> inspect.Signatur
     for name, panel in panel_of.items():
         facts = Recipe.model_fields[name]
         flag = _flag(name)
-        choices = [choice for choice in get_args(facts.annotation) if isinstance(choice, str)]
+        choices = _choices(facts.annotation)
         help_text = facts.description or ""
         if choices:
             help_text += f" One of {', '.join(choices)}."

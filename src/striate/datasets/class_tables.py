@@ -1,7 +1,9 @@
 """What the values of masks mean: a table that the user writes, or numbers in a row."""
 
 import csv
-from collections.abc import Mapping, Sequence
+import shlex
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,10 @@ from striate.segmentation_losses import IGNORED
 
 TABLE = "classes.csv"
 LEFT_OUT = "ignored"
+
+# Without a table, values of a smaller share of all pixels are taken for errors.
+STRAY = 0.001
+
 # Without a table, more values than this are numbers of objects rather than of classes.
 MOST_UNNAMED = 64
 # So many values, 0 to n without a gap and n another in each mask, are numbers of objects too.
@@ -53,7 +59,7 @@ class ClassTable:
         indices = {name: index for index, name in enumerate(self.classes)}
         foreign = []
         mask = np.full(values.shape, IGNORED, np.uint8)
-        for value in present(values):
+        for value in counted(values):
             name = self.names.get(value)
             if name in indices:
                 mask[values == value] = indices[name]
@@ -65,17 +71,18 @@ class ClassTable:
         return mask
 
 
-def present(values: NDArray[Any]) -> list[int]:
-    """List the values of a mask, ascending.
+def counted(values: NDArray[Any]) -> dict[int, int]:
+    """Count the pixels of each value of a mask, values ascending.
 
     Example:
-        >>> present(np.array([[7, 0], [7, 255]], np.uint8))
-        [0, 7, 255]
+        >>> counted(np.array([[7, 0], [7, 255]], np.uint8))
+        {0: 1, 7: 2, 255: 1}
     """
-    if values.dtype == np.uint8:
-        found: list[int] = np.flatnonzero(np.bincount(values.ravel(), minlength=256)).tolist()
-        return found
-    return [int(value) for value in np.unique(values)]
+    if values.dtype == np.uint8:  # ten times as fast
+        histogram = np.bincount(values.ravel(), minlength=256)
+        return {value: int(histogram[value]) for value in np.flatnonzero(histogram).tolist()}
+    found, counts = np.unique(values, return_counts=True)
+    return dict(zip(map(int, found.tolist()), counts.tolist(), strict=True))
 
 
 def read_table(file: Path) -> ClassTable:
@@ -147,18 +154,18 @@ def _whole(text: str) -> int | None:
         return None
 
 
-def numbered(held: Mapping[Path, Sequence[int]], folder: Path) -> ClassTable:
+def numbered(held: Mapping[Path, Mapping[int, int]], folder: Path) -> ClassTable:
     """Make the table of masks that nothing is said about: 0, 1, 2, ... are classes.
 
     255 is left out where there are other classes.
 
     Args:
-        held: For each mask the values it holds, ascending.
+        held: For each mask the values it holds, ascending, and their pixels.
         folder: Where a table would stand.
 
     Raises:
         DataError: The values have a gap, do not begin at 0, are one alone, or are numbers of
-            objects; the table to write is told.
+            objects; the table to write is told, or the file of a few wrong pixels.
     """
     found = sorted({value for values in held.values() for value in values})
     classes = [value for value in found if value != IGNORED]
@@ -176,19 +183,40 @@ def numbered(held: Mapping[Path, Sequence[int]], folder: Path) -> ClassTable:
             "draw the objects into them"
         )
     if classes != [*range(len(classes))] or len(classes) < 2:
+        _refuse_strays(held, file)
         shown = ", ".join(map(str, found[:8])) + (", ..." if len(found) > 8 else "")
         words = ["background", *(f"object{i}" for i in range(1, 8))]
         lines = [f"{value},{word}" for value, word in zip(found, words, strict=False)]
+        more = "and a line for each further value" if len(found) > 8 else "under your own names"
         raise DataError(
             f"the masks in {folder} hold {shown}, but without a table they must hold 0, 1, 2, ... "
-            f"(255 is left out); write {file} with the lines value,name {' '.join(lines)}"
-            f"{' ...' if len(found) > 8 else ''}"
+            f"(255 is left out); write it, {more}: "
+            f"printf '%s\\n' value,name {' '.join(lines)} > {shlex.quote(str(file))}"
         )
     names = {value: str(value) for value in classes}
     foreign = f"which no training mask holds; correct it, or name all values in {file}"
     return ClassTable(names, colored=False, foreign=foreign)
 
 
-def _numbers_objects(held: Mapping[Path, Sequence[int]]) -> bool:
+def _refuse_strays(held: Mapping[Path, Mapping[int, int]], file: Path) -> None:
+    """Refuse values of so few pixels that they are rather errors than classes."""
+    total = Counter[int]()
+    for values in held.values():
+        total.update(values)
+    pixels = total.total()
+    strays = {value for value, count in total.items() if count < STRAY * pixels}
+    if not strays or len(total) - len(strays) < 2:
+        return
+    path = next(path for path, values in held.items() if strays & values.keys())
+    value = min(strays & held[path].keys())
+    others = ", ".join(str(each) for each in sorted(total.keys() - strays)[:8])
+    raise DataError(
+        f"{path} holds {value} in {held[path][value]:,} of {sum(held[path].values()):,} pixels, "
+        f"where nearly all of the masks hold {others}; correct the mask, or name every value "
+        f"in {file}"
+    )
+
+
+def _numbers_objects(held: Mapping[Path, Mapping[int, int]]) -> bool:
     tops = [len(values) for values in held.values() if [*values] == [*range(len(values))]]
     return len(tops) == len(held) > 1 and max(tops) > MANY_OBJECTS and len({*tops}) > 1

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from striate.datasets.catalogue import PARTS
-from striate.datasets.class_tables import ClassTable, numbered, present
+from striate.datasets.class_tables import ClassTable, counted, numbered
 from striate.datasets.mask_layouts import MaskLayout, recognize_masks
 from striate.datasets.mask_memory import available_memory, require_memory
 from striate.datasets.mask_reading import Pixels, read_pixels, read_values
@@ -36,8 +36,14 @@ def read_mask_folder(folder: Path, parts: Sequence[str]) -> MaskSet:
     layout = recognize_masks(folder)
     wanted = {part: layout.parts[part] for part in PARTS if part in parts and part in layout.parts}
     if not wanted:
+        remedy = (
+            "evaluate another folder with --data FOLDER, images in FOLDER/test/images and their "
+            "masks in FOLDER/test/masks"
+            if "test" in parts
+            else "put images into train/images and their masks into train/masks"
+        )
         raise DataError(
-            f"{folder} has no {' or '.join(parts)} part but {', '.join(layout.parts)}; put it there"
+            f"{folder} has no {' or '.join(parts)} part, only {', '.join(layout.parts)}; {remedy}"
         )
     require_memory([pair for pairs in wanted.values() for pair in pairs], available_memory())
     values: Values = {}
@@ -62,7 +68,7 @@ def _numbered(folder: Path, layout: MaskLayout, values: Values) -> ClassTable:
     """Number the classes by the training masks; what is read is kept for later."""
     deciding = layout.parts.get("train") or next(iter(layout.parts.values()))
     values.update({pair.mask: read_values(pair.mask) for pair in deciding})
-    return numbered({path: present(own) for path, own in values.items()}, folder)
+    return numbered({path: counted(own) for path, own in values.items()}, folder)
 
 
 def _read(

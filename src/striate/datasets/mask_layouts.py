@@ -98,7 +98,8 @@ def _refusal(folder: Path) -> str:
     inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     there = [path.name + "/" * path.is_dir() for path in inside]
     of_images = [path.name for path in inside if path.is_dir() and _has_images(path)]
-    what = f"there is {', '.join(there[:6]) or 'nothing'}"
+    more = f" and {len(there) - 6} more" if len(there) > 6 else ""
+    what = f"there is {', '.join(there[:6]) or 'nothing'}{more}"
     if len(of_images) > 1:
         what = f"its folders {', '.join(of_images[:4])} of images look like classes of whole images"
     return (

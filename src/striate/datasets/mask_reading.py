@@ -11,6 +11,7 @@ from torch import Tensor
 from striate.datasets.class_tables import TABLE
 from striate.errors import DataError
 from striate.images import SUFFIXES, read_indices
+from striate.images.decoding import kind_of
 from striate.tile_input import as_tensor
 from striate.volumes import open_volume, suffix_of
 
@@ -75,9 +76,11 @@ def read_values(path: Path, *, colored: bool = False) -> NDArray[Any]:
 
     Raises:
         DataError: The file cannot be read, or holds fractions, colors that were not asked for,
-            or a channel for each class.
+            or a channel for each class; or its compression changes values.
     """
     picture = suffix_of(path) in SUFFIXES  # or a stack of them, in a TIFF
+    if picture:
+        _require_lossless(path)
     indices = read_indices(path) if picture and not colored else None
     if indices is not None:
         return indices
@@ -103,6 +106,21 @@ def read_values(path: Path, *, colored: bool = False) -> NDArray[Any]:
             "(multi-label), which is not supported; write one channel with one number a class"
         )
     return _small(stored[0])
+
+
+def _require_lossless(path: Path) -> None:
+    """Refuse a picture whose compression mixes the values of neighbours."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError:
+        return  # said when it is read
+    kind = kind_of(head)
+    if kind == "JPEG" or (kind == "WebP" and head[12:16] == b"VP8 "):
+        raise DataError(
+            f"{path} is a lossy {kind}, in which values of a mask change into others; save the "
+            "mask from its source as PNG"
+        )
 
 
 def _small(values: NDArray[Any]) -> NDArray[Any]:

@@ -148,8 +148,7 @@ class DenseForm(nn.Module):
     def answer(self, images: Tensor) -> Tensor:
         """Answer as ``forward``, of images that fit."""
         channels, dims = images.shape[1], images.ndim - 2
-        if (channels, dims) not in self._checked:
-            self.check(channels, dims)
+        self.require_channels(channels, dims)
         program, positions = self.program(images), self._positions(images.shape)
         learns = images.requires_grad or any(p.requires_grad for p in self.parameters())
         drops = [m for m in self.network.modules() if isinstance(m, Dropout) and m.training]
@@ -200,6 +199,21 @@ class DenseForm(nn.Module):
             if not example.is_meta:
                 _compare(self.network, programs, images, sides)
         self._checked.add((channels, dims))
+
+    def require_channels(self, channels: int, dims: int) -> None:
+        """Check as ``check``, once; a layer's own refusal of the channels is put into words."""
+        if (channels, dims) in self._checked:
+            return
+        known = sorted({number for number, axes in self._checked if axes == dims})
+        try:
+            self.check(channels, dims)
+        except RuntimeError as error:
+            if not known:
+                raise
+            raise UsageError(
+                f"images of {channels} channels: the network reads {' or '.join(map(str, known))}; "
+                "give it (N, C, *spatial) with as many"
+            ) from error
 
     def extra_repr(self) -> str:
         """Show what ``print(form)`` should say."""

@@ -85,7 +85,7 @@ class TilePlan:
         )
         return (
             f"{tiles}, {self.multiply_adds / 1e9:,.1f} billion multiply-adds "
-            f"({self.waste:.1%} of them repeated), {amount(self.peak_bytes)} of memory"
+            f"({100 * self.waste:.1f} % of them repeated), {amount(self.peak_bytes)} of memory"
         )
 
 

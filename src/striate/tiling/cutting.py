@@ -191,7 +191,7 @@ class Cutting:
             return (
                 f"{amount(limit)} of memory would need tiles, which cannot equal the whole answer "
                 f"because of {names}; give {amount(self.bytes(self.whole))}, or let overlapping "
-                "tiles be blended"
+                "tiles be blended (--blend, in Python blend=True)"
             )
         smallest = min([*tried, self.whole], key=self.bytes)
         return (

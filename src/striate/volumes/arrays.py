@@ -55,8 +55,8 @@ def open_npz(path: Path) -> Source:
         names = [name for name in members if name not in ABOUT]
         if len(names) != 1:
             raise DataError(
-                f"{path} holds {len(names)} arrays ({', '.join(names) or 'none'}); needed is one, "
-                f"which {', '.join(ABOUT)} may describe: save it on its own"
+                f"{path} holds {len(names)} arrays ({', '.join(names) or 'none'}), and one is "
+                f"needed: save it on its own (beside it only {', '.join(ABOUT)}, which describe it)"
             )
         about: dict[str, Any] = {}
         for name in set(members) & set(ABOUT):

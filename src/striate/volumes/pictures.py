@@ -24,8 +24,9 @@ def open_picture(path: Path, geometry: Geometry | None = None) -> Source:
         return pixels[(slice(None), *region)]
 
     return Source(
-        path, "picture", pixels.shape, pixels.dtype, read, geometry or Geometry(), image.notes
-    )
+        path, "picture", pixels.shape, pixels.dtype, read, geometry or Geometry(), image.notes,
+        opacity=image.has_alpha,
+    )  # fmt: skip
 
 
 def write_png(path: Path, labels: Any, channels: bool, geometry: Geometry) -> None:

@@ -59,6 +59,7 @@ class Source:
         dtype: Of what ``read`` returns.
         geometry: Spacing, affine and what else a writer carries over.
         notes: What was done or left out on the way, in words for the user.
+        opacity: Whether the last channel is a picture's opacity.
     """
 
     path: Path
@@ -69,6 +70,7 @@ class Source:
     geometry: Geometry = field(default=Geometry(), repr=False)
     notes: tuple[str, ...] = ()
     closer: Callable[[], None] = field(default=lambda: None, repr=False)
+    opacity: bool = False
 
     @property
     def spacing(self) -> tuple[float, ...] | None:

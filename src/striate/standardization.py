@@ -1,0 +1,63 @@
+"""How the input is standardised for weights that were trained on other data."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from striate.display import Display
+from striate.preparation import InputSpec
+from striate.recipes import Recipe
+from striate.tile_input import TileSpec
+from striate.weights import Weights
+
+
+def as_weights_expect(
+    spec: InputSpec, weights: Weights, recipe: Recipe, display: Display
+) -> InputSpec:
+    """Standardise the input as the weights expect it, where they say so."""
+    expected = weights.standardization(spec.channels)
+    if expected is None:
+        if recipe.input_range is None:
+            display.note("what input these weights expect is not known: the training set decides")
+        return spec
+    mean, std = (", ".join(f"{value:g}" for value in values) for values in expected)
+    words = f"mean {mean}, deviation {std}"
+    if recipe.input_range is None:
+        display.note(f"input standardised as these weights expect: {words}")
+        return spec.model_copy(update={"mean": expected[0], "std": expected[1]})
+    if (spec.mean, spec.std) != expected:
+        low, high = recipe.input_range
+        display.note(f"input_range {low:g},{high:g} is kept, but these weights expect {words}")
+    return spec
+
+
+def shown_as(spec: TileSpec, shown: Mapping[str, Any], recipe: Recipe) -> tuple[TileSpec, str]:
+    """Standardise masked images as the images were that weights come from, where that is known.
+
+    Args:
+        spec: As the training images say.
+        shown: The input of the weights' own run; empty where it is not known.
+        recipe: Its ``intensity`` is kept.
+
+    Returns:
+        The input, and what was decided, in words.
+    """
+    try:
+        seen = TileSpec.model_validate(dict(shown))
+    except ValueError:
+        return spec, "what input these weights expect is not known: the training set decides"
+    if recipe.intensity not in (None, seen.intensity):
+        return spec, (
+            f"intensity {recipe.intensity} is kept, but these weights saw intensity "
+            f"{seen.intensity}"
+        )
+    if seen.channels != spec.channels or (seen.dtype != spec.dtype and seen.intensity != "image"):
+        return spec, (
+            f"input standardised as the training set says: these weights saw {seen.channels} "
+            f"channel{'s' * (seen.channels > 1)} of {seen.dtype}"
+        )
+    names = ("intensity", "mean", "std", "low", "high")
+    spec = spec.model_copy(update={name: getattr(seen, name) for name in names})
+    if spec.intensity == "image":
+        return spec, "input standardised as these weights expect: each image by itself"
+    mean, std = (", ".join(f"{value:g}" for value in values) for values in (spec.mean, spec.std))
+    return spec, f"input standardised as these weights expect: mean {mean}, deviation {std}"
