@@ -100,6 +100,19 @@ def test_another_folder_is_evaluated_by_the_names_of_its_classes(trained, tmp_pa
         striate.evaluate(trained, str(others), reading=Reading(None, 0))
 
 
+def test_a_moved_set_is_evaluated_on_the_part_that_the_run_held_out(trained, photos, tmp_path):
+    moved = tmp_path / "moved"
+    shutil.copytree(photos, moved)
+    evaluation = striate.evaluate(trained, str(moved), reading=Reading(None, 0))
+    assert evaluation["examples"] == 6
+
+
+def test_a_threshold_is_chosen_on_the_validation_part(trained, tmp_path):
+    evaluation = striate.evaluate(trained, error_rate=0.5, reading=Reading(tmp_path, 0))
+    assert evaluation["rejection"]["chosen_on"] == "validation"
+    assert evaluation["rejection"]["chosen_among"] == 5
+
+
 def test_views_of_files_are_averaged_too(trained, tmp_path):
     ten = striate.evaluate(trained, protocol="ten-crop", reading=Reading(tmp_path, 0))
     assert ten["protocol"] == "ten-crop"

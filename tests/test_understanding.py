@@ -11,6 +11,7 @@ from commanding import refused, said
 from striate.batches import load_training_data
 from striate.errors import UsageError
 from striate.evaluation import evaluate
+from striate.file_data import Reading
 from striate.runs import Run
 from striate.scoring import logits_of
 from striate.training import train
@@ -65,13 +66,13 @@ def test_where_no_threshold_does_it_all_is_withheld():
 
 def test_the_validation_part_is_the_one_that_training_held_out(recipe, tmp_path):
     run = train(recipe, tmp_path / "run")
-    found = validation_answers(run, None, None, torch.device("cpu"))
+    found = validation_answers(run, None, None, torch.device("cpu"), Reading(None, 0))
     part = load_training_data(run.recipe, None).validation
     expected = logits_of(run.network(), part.images, (0, 255), run.spec)
     assert torch.equal(found.targets, part.targets)
     assert torch.allclose(found.logits.softmax(1), expected.softmax(1), atol=1e-5)
     without = train(recipe.replace(validation=0), tmp_path / "without")
-    assert validation_answers(without, None, None, torch.device("cpu")) is None
+    assert validation_answers(without, None, None, torch.device("cpu"), Reading(None, 0)) is None
     assert evaluate(without, error_rate=0.2)["rejection"]["chosen_on"] == "test"
 
 

@@ -256,16 +256,19 @@ def evaluated_set(
     data_dir: Path | None,
     reading: Reading,
     display: Display,
+    *,
+    part: str = "test",
 ) -> EvaluatedSet:
     """Open what runs are to be measured on.
 
     Args:
         runs: The first one's data and classes count.
         data: Name or place of a set; the first run's own by default. A set in files is measured
-            on its test part, or, where it is not divided, on all of it.
+            on its part of that name, or, where it is not divided, on all of it.
         data_dir: Where named sets are looked for first.
         reading: How images in files are read.
         display: Told how far reading is.
+        part: Of a set in files.
 
     Raises:
         DataError: The set has no test part, or a class that the run does not know.
@@ -278,10 +281,9 @@ def evaluated_set(
         return MemorySet(datasets.load(name, data_dir=data_dir, parts=("test",)))
     for note in (listing.layout, *listing.notes):
         display.note(note)
-    if name == run.recipe.data and run.split is not None:
-        listing = apply_split(listing, run.split, drop_new=run.recipe.skip_bad)
+    listing = _as_divided(listing, run, is_own=name == run.recipe.data)
     chosen = torch.zeros(len(listing.places), dtype=torch.bool)
-    chosen[listing.parts.get("test", torch.arange(len(chosen)))] = True
+    chosen[listing.parts.get(part, torch.arange(len(chosen)))] = True
     listing = replace(listing.keeping(chosen), parts={"test": torch.arange(int(chosen.sum()))})
     listing = _with_classes(listing, run.classes)
     return FileSet(
@@ -289,6 +291,18 @@ def evaluated_set(
         skip_bad=run.recipe.skip_bad,
         first=(run.spec, run.recipe),
     )
+
+
+def _as_divided(listing: Listing, run: Run, *, is_own: bool) -> Listing:
+    """Divide a set as a run did, where it is the run's own, perhaps moved to another place."""
+    if run.split is None:
+        return listing
+    try:
+        return apply_split(listing, run.split, drop_new=run.recipe.skip_bad)
+    except DataError:
+        if is_own:
+            raise
+        return listing  # other images: the run divided none of them
 
 
 def _with_classes(listing: Listing, classes: tuple[str, ...]) -> Listing:

@@ -69,7 +69,7 @@ def evaluate(
         protocol: Views of an image, one of ``protocols.PROTOCOLS``; each run's own by default.
         error_rate: Also find the thresholds of confidence below which answers are to be
             withheld so that at most this share of the others is wrong; chosen on the run's
-            validation part where it has one in memory and is not an ensemble.
+            validation part where it has one and is not an ensemble.
         data_dir: Where named sets are looked for first.
         device: As in ``training.train``.
         reading: How images in files are read; ``file_data.default_reading`` by default.
@@ -120,7 +120,9 @@ def evaluate(
     if error_rate is not None:
         chosen_on = None
         if len(runs) == 1:
-            chosen_on = validation_answers(run, protocol, data_dir, choose_device(device))
+            chosen_on = validation_answers(
+                *(run, protocol, data_dir, choose_device(device)), reading or default_reading()
+            )
         rejection = thresholds(answers, error_rate, chosen_on)
     members = [member(each, protocol) for each in runs]
     is_own = data in (None, run.recipe.data)

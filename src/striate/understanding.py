@@ -13,6 +13,8 @@ from torch import Tensor
 from striate.calibration import calibration
 from striate.display import Silent
 from striate.errors import UsageError
+from striate.evaluated_sets import evaluated_set
+from striate.file_data import Reading
 from striate.metrics import wilson_interval
 from striate.protocols import averaged_scores
 from striate.rejection import curve, lead, least_threshold
@@ -54,18 +56,23 @@ class Answers(NamedTuple):
 
 
 def validation_answers(
-    run: Run, protocol: str | None, data_dir: Path | None, device: torch.device
+    run: Run,
+    protocol: str | None,
+    data_dir: Path | None,
+    device: torch.device,
+    reading: Reading,
 ) -> Answers | None:
-    """Ask a run about its own validation part, by a protocol; None where it has none.
-
-    Images in files are not asked again: None.
-    """
+    """Ask a run about its own validation part, by a protocol; None where it has none."""
+    recipe = run.recipe.replace(protocol=protocol or run.recipe.protocol)
     if run.split is not None:
-        return None
+        if not run.progress() or run.progress()[-1]["validation_error"] is None:
+            return None
+        files = evaluated_set([run], None, data_dir, reading, Silent(), part="validation")
+        logits = files.scores(run.network().to(device), recipe, run.spec, None)
+        return Answers(logits, files.targets)
     task = again(run, run.recipe, data_dir=data_dir, display=Silent())
     if not isinstance(task, Classification) or task.validation is None:
         return None
-    recipe = run.recipe.replace(protocol=protocol or run.recipe.protocol)
     images = task.validation.images.to(device)
     network = run.network().to(device)
     logits = averaged_scores(network, images, task.value_range, run.spec, recipe)
