@@ -335,6 +335,6 @@ def test_fields_with_effect_are_let_through():
 
 @pytest.mark.parametrize("wrong", ["0/5", "6/5", "1/1", "a", "1:5", "1/5/2", ""])
 def test_folds_are_counted_from_one(wrong):
-    with pytest.raises(UsageError, match="write FOLD/FOLDS, two folds or more, counted from 1"):
+    with pytest.raises(UsageError, match="needed is FOLD/FOLDS, two folds or more, counted from 1"):
         Recipe(network="lenet5", data="digits", fold=wrong)
     assert Recipe(network="lenet5", data="digits", fold=" 02 / 5").fold == "2/5"

@@ -100,7 +100,7 @@ def fold(value: object) -> object:
     if value is None:
         return None
     if match is None or not 1 <= int(match[1]) <= int(match[2]) or int(match[2]) < 2:
-        raise ValueError("write FOLD/FOLDS, two folds or more, counted from 1, for example 2/5")
+        raise ValueError("FOLD/FOLDS, two folds or more, counted from 1, for example 2/5")
     return f"{int(match[1])}/{int(match[2])}"
 
 
@@ -134,7 +134,7 @@ def factors(value: object) -> object:
         return value
     pairs = [pair.split(":") for pair in value.replace(" ", "").split(",") if pair]
     if any(len(pair) != 2 for pair in pairs):
-        raise ValueError("write NAME:FACTOR,NAME:FACTOR, for example layer4:0.1,fc:1")
+        raise ValueError("NAME:FACTOR,NAME:FACTOR, for example layer4:0.1,fc:1")
     return dict(pairs)
 
 
