@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,8 @@ def photographs(folder: Path, count: int) -> None:
 def torchvision() -> Any:
     """Import the peer, which does not import by itself beside this PyTorch."""
     sys.path.insert(0, os.environ["STRIATE_PEERS"])
-    import torchvision
-    import torchvision_cpu  # noqa: F401
-
-    return torchvision
+    import_module("torchvision_cpu")
+    return import_module("torchvision")
 
 
 def reference_loader(

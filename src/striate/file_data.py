@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import platformdirs
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from striate.batches import suited_size
 from striate.datasets.listing import Listing
 from striate.display import Display
 from striate.errors import DataError
-from striate.figures import SAMPLE, figure_extent, ground_level
+from striate.figures import SAMPLE, figure_extent
 from striate.image_store import Form, ImageStore, open_store
 from striate.preparation import InputSpec, size_with_side
 from striate.recipes import Recipe
@@ -170,7 +171,7 @@ def file_spec(data: FileData, input_shape: Sequence[int], recipe: Recipe) -> Inp
         low, high = recipe.input_range
         mean, std = (-low / (high - low),) * data.channels, (1 / (high - low),) * data.channels
     sample = training[:: max(1, len(training) // SAMPLE)].tolist()
-    grounds = torch.stack([ground_level(image) for image in _units(store, sample, data.channels)])
+    grounds = torch.stack([_ground(store, index, data.channels) for index in sample])
     background = tuple(grounds.median(dim=0).values.tolist())
     extent, axes = None, None
     if own is not None and max(own) <= LARGEST_FIGURES:
@@ -221,6 +222,14 @@ def mean_and_deviation(
         means.append(mean.item())
         deviations.append(variance.sqrt().item() if variance > 1e-12 else 1.0)
     return tuple(means), tuple(deviations)
+
+
+def _ground(store: ImageStore, index: int, channels: int) -> Tensor:
+    """Give the median of an image's border, ``(channels,)``, in [0, 1]."""
+    pixels = store.pixels(index)
+    sides = (pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1])
+    border = torch.from_numpy(np.concatenate(sides).astype(np.float32))
+    return (border.median(dim=0).values / store.full_scales[index].item()).expand(channels)
 
 
 def _units(store: ImageStore, indices: Sequence[int], channels: int) -> Iterator[Tensor]:

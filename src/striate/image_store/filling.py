@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from striate.datasets.listing import Place
+from striate.devices import memory_kept
 from striate.errors import DataError, RunError
 from striate.image_store.forms import Form, Kept, keep
 from striate.image_store.keeping import Cache, Record, Segment, Stamp, by_content, stamp
@@ -24,7 +25,6 @@ Progress = Callable[[int, int], None]
 
 SECONDS_BETWEEN_COMMITS = 2.0
 CHUNK = 16  # images that a worker is handed at once
-BLOCK = 128  # squared bytes whose sum a float32 holds exactly
 
 
 class Refused(NamedTuple):
@@ -113,7 +113,8 @@ def _read_all(
 ) -> Iterator[Record | Refused]:
     if workers == 0 or len(places) <= CHUNK:
         with closing(_Reader(form, cache)) as reader:
-            yield from map(reader.read, places)
+            for start in range(0, len(places), CHUNK):
+                yield from reader.read(places[start : start + CHUNK])
         return
     chunks = [places[start : start + CHUNK] for start in range(0, len(places), CHUNK)]
     pool = ProcessPoolExecutor(
@@ -146,20 +147,23 @@ class _Reader:
         if self.index is not None:
             self.index.close()
 
-    def read(self, place: Place) -> Record | Refused:
+    def read(self, places: Sequence[Place]) -> list[Record | Refused]:
+        """Read some images, asking the index once for all that other files hold too."""
+        contents = [_content(place) for place in places]
+        digests = [hashlib.sha256(c).hexdigest() if isinstance(c, bytes) else "" for c in contents]
+        known = {} if self.index is None else by_content(self.index, digests)
+        return [
+            content
+            if isinstance(content, Refused)
+            else known.get(digest) or self._read(place, content, digest)
+            for place, content, digest in zip(places, contents, digests, strict=True)
+        ]
+
+    def _read(self, place: Place, content: bytes, digest: str) -> Record | Refused:
         try:
-            content = place.read()
-        except OSError as error:
-            reason = f"cannot be read ({error.strerror}); look at its permissions and its disk"
-            return Refused(place, f"{place.name} {reason}")
-        digest = hashlib.sha256(content).hexdigest()
-        if self.index is not None and (known := by_content(self.index, digest)) is not None:
-            return known
-        try:
-            kept = read_place(place, self.form, content)
+            return self._record(digest, read_place(place, self.form, content))
         except DataError as error:
             return Refused(place, str(error))
-        return self._record(digest, kept)
 
     def _record(self, digest: str, kept: Kept) -> Record:
         segment, start = "", 0
@@ -171,6 +175,14 @@ class _Reader:
             *(digest, segment, start, kept.pixels.shape, kept.own_size, str(kept.pixels.dtype)),
             *(kept.full_scale, sums, squares, kept.notes),
         )
+
+
+def _content(place: Place) -> bytes | Refused:
+    try:
+        return place.read()
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror}); look at its permissions and its disk"
+        return Refused(place, f"{place.name} {reason}")
 
 
 def channel_sums(pixels: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -188,12 +200,12 @@ def channel_sums(pixels: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ..
         ((7.0,), (25.0,))
     """
     values = torch.from_numpy(pixels.reshape(-1, pixels.shape[2]))
-    values = values.to(torch.float32 if pixels.dtype == np.uint8 else torch.float64)
-    whole = len(values) - len(values) % BLOCK
-    blocks = values[:whole].view(-1, BLOCK, pixels.shape[2])
-    rest = values[whole:].double()
-    sums = blocks.sum(dim=1).double().sum(dim=0) + rest.sum(dim=0)
-    squares = (blocks * blocks).sum(dim=1).double().sum(dim=0) + (rest * rest).sum(dim=0)
+    if pixels.dtype == np.uint8:
+        counts = [torch.bincount(channel, minlength=256) for channel in values.unbind(dim=1)]
+        levels, weights = torch.arange(256.0).double()[:, None], torch.stack(counts, 1).double()
+    else:
+        levels, weights = values.double(), torch.ones(1, dtype=torch.float64)
+    sums, squares = (levels * weights).sum(dim=0), (levels**2 * weights).sum(dim=0)
     return tuple(sums.tolist()), tuple(squares.tolist())
 
 
@@ -203,10 +215,11 @@ _reader: _Reader | None = None
 def _begin_worker(form: Form, cache: Cache | None) -> None:
     global _reader
     begin_worker()
+    memory_kept().__enter__()
     _reader = _Reader(form, cache)
 
 
 def _read_chunk(places: Sequence[Place]) -> list[Record | Refused]:
     if _reader is None:
         raise RuntimeError("a worker was not begun")
-    return [_reader.read(place) for place in places]
+    return _reader.read(places)

@@ -111,6 +111,8 @@ class Cache:
     def known(self, stamps: Sequence[Stamp | None]) -> list[Record | None]:
         """Look up images whose files are unchanged since they were read."""
         with closing(self.connect()) as index:
+            if index.execute("SELECT 1 FROM files LIMIT 1").fetchone() is None:
+                return [None] * len(stamps)
             found = []
             for each in stamps:
                 row = (
@@ -159,10 +161,11 @@ class Cache:
                 os.truncate(file, named[file.name])
 
 
-def by_content(index: sqlite3.Connection, content: str) -> Record | None:
-    """Look up an image by the SHA-256 of its file: of a file that was moved or copied, say."""
-    row = index.execute("SELECT * FROM images WHERE content = ?", (content,)).fetchone()
-    return _record(row) if row else None
+def by_content(index: sqlite3.Connection, contents: Sequence[str]) -> dict[str, Record]:
+    """Look up images by the SHA-256 of their files: of files that were moved or copied, say."""
+    marks = ", ".join("?" * len(contents))
+    rows = index.execute(f"SELECT * FROM images WHERE content IN ({marks})", contents)
+    return {record.content: record for record in map(_record, rows)}
 
 
 class Segment:
