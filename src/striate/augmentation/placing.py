@@ -26,8 +26,11 @@ def mirror(images: Tensor, recipe: Recipe, epoch: int, indices: Tensor) -> Tenso
     """
     if not recipe.flip:
         return images
-    mirrored = uniforms(recipe.seed, epoch, indices, "flip", 1) < 0.5
-    return torch.where(each(mirrored[:, 0], images), images.flip(-1), images)
+    mirrored = uniforms(recipe.seed, epoch, indices, "flip", 1)[:, 0] < 0.5
+    if images.device.type != "cpu":  # where asking how many there are would wait for the device
+        return torch.where(each(mirrored, images), images.flip(-1), images)
+    chosen = mirrored.nonzero()[:, 0]
+    return images.index_copy(0, chosen, images.index_select(0, chosen).flip(-1))
 
 
 def turn(images: Tensor, recipe: Recipe, epoch: int, indices: Tensor) -> Tensor:
