@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -111,6 +112,23 @@ def test_a_threshold_is_chosen_on_the_validation_part(trained, tmp_path):
     evaluation = striate.evaluate(trained, error_rate=0.5, reading=Reading(tmp_path, 0))
     assert evaluation["rejection"]["chosen_on"] == "validation"
     assert evaluation["rejection"]["chosen_among"] == 5
+
+
+def test_a_command_that_only_a_run_or_a_recipe_names_is_not_run(trained, tmp_path, capsys):
+    victim = tmp_path / "victim"
+    run = tmp_path / "run"
+    shutil.copytree(trained.path, run)
+    recipe = (run / "recipe.yaml").read_text()
+    data = f"data: 'pipe:touch {victim}'"
+    (run / "recipe.yaml").write_text(re.sub(r"^data: .*$", data, recipe, flags=re.MULTILINE))
+    for command in (
+        ("train", "--resume", str(run)),
+        ("evaluate", str(run)),
+        ("train", "--recipe", str(run / "recipe.yaml"), "--out", str(tmp_path / "new")),
+    ):
+        assert run_command(command) == 2
+        assert "if you trust it" in capsys.readouterr().err
+    assert not victim.exists()
 
 
 def test_views_of_files_are_averaged_too(trained, tmp_path):

@@ -276,7 +276,7 @@ def evaluated_set(
     run = runs[0]
     name = data or run.recipe.data
     layout = run.recipe.layout if name == run.recipe.data else "auto"
-    listing = datasets.list_images(name, layout=layout)
+    listing = datasets.list_images(name, layout=layout, typed=data is not None)
     if listing is None:
         return MemorySet(datasets.load(name, data_dir=data_dir, parts=("test",)))
     for note in (listing.layout, *listing.notes):

@@ -118,7 +118,8 @@ def files_again(run: Run, recipe: Recipe, reading: Reading, display: Display) ->
     Raises:
         DataError: Images cannot be read, are missing or have come in addition.
     """
-    listing = list_images(recipe.data, layout=recipe.layout)
+    is_moved = recipe.data != run.recipe.data
+    listing = list_images(recipe.data, layout=recipe.layout, typed=is_moved)
     if listing is None or run.split is None:
         raise DataError(f"{recipe.data} holds no images in files, as this run was trained on")
     form = Form(run.spec.kept_size, run.spec.kept_side)

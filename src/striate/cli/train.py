@@ -177,6 +177,10 @@ def chosen_recipe(
         fields = recipe_fields(Path(recipe))
         if given.keys() & {"epochs", "time", "batch_size", "schedule", "data"}:
             fields.pop("lengthened", None)  # its steps are of another plan
+        if str(fields.get("data")).startswith(PIPE) and "data" not in given:
+            raise UsageError(
+                f"{recipe} would run a command, {fields['data']}; type it as DATA if you trust it"
+            )
         given = {**fields, **given}
     elif recipe is not None:
         return find_recipe(recipe).replace(**given)

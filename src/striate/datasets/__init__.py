@@ -78,19 +78,20 @@ def load(data: str, *, data_dir: Path | None = None, parts: Sequence[str] = PART
     return read_named(DATASETS[data], find_or_fetch(DATASETS[data], data_dir), wanted)
 
 
-def list_images(data: str, *, layout: str = "auto") -> Listing | None:
+def list_images(data: str, *, layout: str = "auto", typed: bool = True) -> Listing | None:
     """List the images of a set that lies in image files or shards.
 
     Args:
         data: A path, as ``image_layouts.read_listing`` says; or anything that ``load`` takes.
         layout: How it lies there; by default it is looked at.
+        typed: Whether a person typed ``data``; what stands in a run runs no command.
 
     Returns:
         None where the set is one that ``load`` reads into memory: a name, or a folder with IDX,
         CIFAR-10 or USPS files.
 
     Raises:
-        UsageError: The images have masks.
+        UsageError: The images have masks; or a command was not typed.
         DataError: There is no such set, it lies otherwise, or it is wrong; see ``read_listing``.
     """
     from striate.datasets.layouts import FILES, TITLES, find_files, recognise
@@ -106,7 +107,13 @@ def list_images(data: str, *, layout: str = "auto") -> Listing | None:
     if layout == "auto" and known:
         return None
     from striate.datasets.image_layouts import read_listing
+    from striate.datasets.shards import need_commands
 
+    if not typed and need_commands(path, _roots(None)[-1]):
+        raise UsageError(
+            f"the run's data come from a command, {data}, whose output is not kept any more; give "
+            "it as --data-dir of --resume, or --data of evaluate, if you trust it"
+        )
     return read_listing(path, layout)
 
 

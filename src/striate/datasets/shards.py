@@ -302,6 +302,18 @@ def _named(gathered: Gathering, file: Path) -> list[str] | None:
     return names
 
 
+def spooled(command: str, folder: Path) -> Path:
+    """Say where the output of a command is kept."""
+    digest = hashlib.sha256(command.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return folder / f"{digest}.tar"
+
+
+def need_commands(data: str, cache: Path) -> bool:
+    """Tell whether reading shards would run a command whose output is not kept."""
+    commands = expand_braces(data.removeprefix(PIPE)) if data.startswith(PIPE) else []
+    return not all(spooled(command, cache / "shards").is_file() for command in commands)
+
+
 def spool(command: str, folder: Path, notes: list[str]) -> Path:
     """Run a command once and keep what it writes; the next time it is there.
 
@@ -314,8 +326,7 @@ def spool(command: str, folder: Path, notes: list[str]) -> Path:
         DataError: The command fails; the last line it wrote on stderr is told.
         RunError: The disk is full or the folder cannot be written.
     """
-    digest = hashlib.sha256(command.encode("utf-8", "surrogateescape")).hexdigest()[:32]
-    path = folder / f"{digest}.tar"
+    path = spooled(command, folder)
     shell = ["bash", "-o", "pipefail", "-c"] if shutil.which("bash") else ["sh", "-c"]
     with locked_folder(folder, command):
         if path.is_file():
