@@ -8,7 +8,7 @@ from learning import learns_by_heart
 from striate.layers import Dropout
 from striate.models import NETWORKS, build, find_recipe
 from striate.models.allcnn import AllCNN
-from striate.optimization import learning_rate
+from striate.schedules import learning_rate
 from striate.tracing import trace
 
 NAMES = [name for name in NETWORKS if NETWORKS[name].module == "allcnn"]

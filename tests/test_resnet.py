@@ -16,7 +16,7 @@ from striate.models.resnet import (
     PaddedShortcut,
     ResNet,
 )
-from striate.optimization import learning_rate
+from striate.schedules import learning_rate
 from striate.tracing import trace
 
 IMAGE = (3, 224, 224)

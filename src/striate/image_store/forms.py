@@ -118,7 +118,7 @@ def resized(pixels: np.ndarray, size: tuple[int, int], *, as_stored: bool = Fals
     Example:
         >>> ramp = np.array([[[0], [100], [200], [250]]], np.uint8)
         >>> resized(ramp, (1, 2)).ravel().tolist()
-        [71, 204]
+        [71, 207]
     """
     if pixels.shape[:2] == tuple(size):
         return pixels
