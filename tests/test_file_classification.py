@@ -101,6 +101,22 @@ def test_another_folder_is_evaluated_by_the_names_of_its_classes(trained, tmp_pa
         striate.evaluate(trained, str(others), reading=Reading(None, 0))
 
 
+def test_a_run_without_a_test_part_is_not_measured_on_what_it_learnt(photos, tmp_path, capsys):
+    out, off = str(tmp_path / "run"), ("--cache", "off")
+    command = ("train", "lenet5_relu", str(photos), "--out", out, "--epochs", "1", "--test", "0")
+    said(capsys, *command, *off)
+    for data in ((), ("--data", str(photos))):
+        assert run_command(("evaluate", out, *data, *off)) == 3
+        assert "has no test part, only train, validation" in capsys.readouterr().err
+
+
+def test_the_run_s_own_set_is_known_by_a_relative_path_too(trained, photos, monkeypatch):
+    monkeypatch.chdir(photos.parent)
+    evaluation = striate.evaluate(trained, "photos", reading=Reading(None, 0))
+    assert evaluation["examples"] == 6
+    assert evaluation["files"][-1] == "evaluation.json"
+
+
 def test_a_moved_set_is_evaluated_on_the_part_that_the_run_held_out(trained, photos, tmp_path):
     moved = tmp_path / "moved"
     shutil.copytree(photos, moved)

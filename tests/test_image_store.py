@@ -114,6 +114,14 @@ def test_without_a_cache_a_file_that_goes_away_is_named(tmp_path):
         store.pixels(0)
 
 
+def test_without_a_cache_a_file_that_changes_is_refused(tmp_path):
+    photos = photographs(tmp_path / "photos", 2)
+    store, _ = open_store(listed(photos), SIDE, cache=None)
+    Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(next(photos.glob("cold/*")))
+    with pytest.raises(DataError, match="has changed since training began"):
+        store.pixels(0)
+
+
 def test_a_reader_in_another_process_maps_for_itself(photos, tmp_path):
     store, _ = open_store(listed(photos), SIDE, cache=tmp_path)
     before = contents(store)

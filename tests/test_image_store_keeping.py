@@ -1,6 +1,8 @@
 """What is kept on disk: found again by content, whole after a kill, shared by two runs."""
 
+import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 from filing import listed, photographs
+from striate.errors import RunError
 from striate.image_store import Form, open_store
 from striate.image_store.keeping import ALIGNMENT, Cache, Segment
 
@@ -110,3 +113,73 @@ def test_a_segment_of_a_name_that_is_taken_gets_the_next(tmp_path):
         first.file.close()
         second.file.close()
     assert Path(tmp_path, first.name).stat().st_size == ALIGNMENT + 6
+
+
+def test_equal_files_are_one_image_and_a_second_run_does_not_pull_it_away(photos, tmp_path):
+    both = tmp_path / "both"
+    for name in ("first", "second"):
+        shutil.copytree(photos, both / name)
+    store, _ = open_store(listed(both), SIDE, cache=tmp_path / "cache", workers=2)
+    with Cache(tmp_path / "cache", SIDE).filling():
+        pass  # gives back what is not named
+    open_store(listed(both / "first"), SIDE, cache=tmp_path / "cache")
+    half = contents(open_store(listed(both / "first"), SIDE, cache=None)[0])
+    assert contents(store) == half + half
+
+
+@pytest.mark.parametrize("damage", ["gone", "short"])
+def test_pixels_that_are_gone_are_read_again(photos, tmp_path, damage):
+    before = contents(open_store(listed(photos), SIDE, cache=tmp_path)[0])
+    segment = next(tmp_path.rglob("*.pixels"))
+    if damage == "gone":
+        segment.unlink()
+    else:
+        os.truncate(segment, segment.stat().st_size // 2)
+    assert contents(open_store(listed(photos), SIDE, cache=tmp_path)[0]) == before
+    assert contents(open_store(listed(photos), SIDE, cache=tmp_path)[0]) == before
+
+
+def test_a_file_put_back_with_its_old_time_and_size_is_read_again(tmp_path):
+    photo = tmp_path / "photos" / "a" / "1.ppm"
+    photo.parent.mkdir(parents=True)
+    photo.write_bytes(b"P6 8 8 255 " + bytes(192))
+    times = photo.stat()
+    open_store(listed(tmp_path / "photos"), SIDE, cache=tmp_path / "cache")
+    photo.write_bytes(b"P6 8 8 255 " + b"\xde" * 192)
+    os.utime(photo, ns=(times.st_atime_ns, times.st_mtime_ns))
+    store, _ = open_store(listed(tmp_path / "photos"), SIDE, cache=tmp_path / "cache")
+    assert (store.pixels(0) == 0xDE).all()
+
+
+def test_an_index_that_is_none_is_said_with_the_remedy(photos, tmp_path):
+    index = tmp_path / "images-1" / "side-32" / "index.db"
+    index.parent.mkdir(parents=True)
+    index.write_bytes(b"no database at all, but long enough to be looked at" * 100)
+    with pytest.raises(RunError, match=r"cannot be kept in .*side-32.*delete.*--cache off"):
+        open_store(listed(photos), SIDE, cache=tmp_path)
+
+
+def test_a_full_disk_is_said_with_the_remedy(photos, tmp_path, monkeypatch):
+    def full(segment, pixels):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Segment, "append", full)
+    for workers in (0, 2):
+        with pytest.raises(RunError, match=r"No space left on device.*free the disk"):
+            open_store(listed(photos), SIDE, cache=tmp_path, workers=workers)
+
+
+def test_whoever_has_to_wait_is_told(photos, tmp_path):
+    cache = Cache(tmp_path, SIDE)
+    told = []
+    with cache.filling():
+        child = os.fork()
+        if child == 0:
+            try:
+                with Cache(tmp_path, SIDE).filling(lambda words: os._exit(7)):
+                    os._exit(1)
+            finally:
+                os._exit(2)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    with cache.filling(told.append):
+        assert told == []

@@ -1,6 +1,8 @@
 """Batches made ahead: one, four and no workers make the same ones, and come to grief aloud."""
 
+import multiprocessing
 import os
+import shutil
 import signal
 
 import pytest
@@ -10,7 +12,7 @@ from filing import listed, photographs
 from striate import loading
 from striate.errors import DataError, RunError
 from striate.image_store import Form, open_store
-from striate.loading import Request, WindowLoader
+from striate.loading import Request, WindowLoader, told_of_workers
 from striate.preparation import InputSpec
 from striate.recipes import Recipe
 
@@ -75,3 +77,36 @@ def test_a_killed_worker_is_said_with_the_remedy(photos, monkeypatch):
     monkeypatch.setattr(loading, "training_windows", fatal)
     with pytest.raises(RunError, match=r"makes batches was killed.*--resume and fewer --workers"):
         batches(WindowLoader(store, SPEC, RECIPE, 1))
+
+
+def test_a_worker_that_dies_while_the_network_computes_is_said_too():
+    words = "was killed, perhaps for want of memory; go on with"
+    with pytest.raises(RunError, match=words), told_of_workers():
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+    with pytest.raises(RuntimeError, match="a fault of our own"), told_of_workers():
+        raise RuntimeError("a fault of our own")
+
+
+def test_small_shared_memory_means_fewer_workers_and_fewer_batches_ahead(photos, monkeypatch):
+    store, _ = open_store(listed(photos), Form(side=48), cache=None)
+    largest = 250 * 3 * 32 * 32  # an evaluation's batch of bytes
+    room = largest * 6
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, room))
+    loader = WindowLoader(store, SPEC, RECIPE, 4)
+    assert (loader.workers, loader.ahead) == (3, 1)
+    room = largest
+    assert WindowLoader(store, SPEC, RECIPE, 4).workers == 0
+
+
+def test_workers_end_with_their_loader_and_leave_signals_to_the_parent(photos):
+    store, _ = open_store(listed(photos), Form(side=48), cache=None)
+    loader = WindowLoader(store, SPEC, RECIPE, 2)
+    list(loader.batches(requests(0)))
+    workers = [worker.pid for worker in multiprocessing.active_children()]
+    assert len(workers) == 2
+    for worker in workers:
+        os.kill(worker, signal.SIGTERM)
+        os.kill(worker, signal.SIGINT)
+    assert len(list(loader.batches(requests(1)))) == len(requests(1))
+    del loader
+    assert multiprocessing.active_children() == []

@@ -71,17 +71,23 @@ def memory_kept() -> Iterator[None]:
     page: a fifth of the time of a ResNet-18's training step on a processor. It holds about a
     quarter more. Only where the C library is glibc; elsewhere nothing is changed.
     """
-    set_limit = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if set_limit is None:
-        yield
-        return
-    set_limit(_MMAP_MAX, 0)
-    set_limit(_TRIM_THRESHOLD, 2**31 - 1)
+    keep_memory()
     try:
         yield
     finally:
         for name, value in _DEFAULTS.items():
-            set_limit(name, value)
+            _set_limit(name, value)
+
+
+def keep_memory() -> None:
+    """Keep memory as ``memory_kept`` does, to the end of the process."""
+    _set_limit(_MMAP_MAX, 0)
+    _set_limit(_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def _set_limit(name: int, value: int) -> None:
+    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
+        mallopt(name, value)
 
 
 @contextmanager

@@ -135,7 +135,7 @@ class FileSet:
     ) -> None:
         self.reading, self.display, self.skip_bad = reading, display, skip_bad
         self.name, self.source, self.classes = listing.name, listing.source, listing.classes
-        self.listing = listing
+        self.listing, self.targets = listing, torch.zeros(0)
         self.spec, recipe = first
         self.store = self._open(form_of(self.spec, recipe))
         self.targets = self.listing.targets
@@ -144,6 +144,8 @@ class FileSet:
 
     def _open(self, form: Form) -> ImageStore:
         data = read_files(self.listing, form, self.reading, self.display, skip_bad=self.skip_bad)
+        if len(data.listing.places) < len(self.targets):
+            raise DataError(f"images in {self.source} have changed while they were read; try again")
         self.listing = data.listing
         return data.store
 
@@ -271,19 +273,30 @@ def evaluated_set(
         part: Of a set in files.
 
     Raises:
-        DataError: The set has no test part, or a class that the run does not know.
+        DataError: The set has no such part, or a class that the run does not know.
     """
     run = runs[0]
-    name = data or run.recipe.data
+    name = run.recipe.data if data is None or is_own(run, data) else data
     layout = run.recipe.layout if name == run.recipe.data else "auto"
     listing = datasets.list_images(name, layout=layout, typed=data is not None)
     if listing is None:
         return MemorySet(datasets.load(name, data_dir=data_dir, parts=("test",)))
     for note in (listing.layout, *listing.notes):
         display.note(note)
-    listing = _as_divided(listing, run, is_own=name == run.recipe.data)
+    listing, is_divided = _as_divided(listing, run, must=name == run.recipe.data)
+    is_divided = is_divided or set(listing.parts) != {"train"}
+    if is_divided and part not in listing.parts:
+        raise DataError(
+            f"{listing.source} has no {part} part, only {', '.join(listing.parts)}; evaluate "
+            "images that the run has not seen with --data"
+        )
+    if not is_divided:
+        display.note(
+            f"{listing.source} is not divided: all of its {len(listing.places):,} images count; "
+            "the figures are honest if the run has not seen them"
+        )
     chosen = torch.zeros(len(listing.places), dtype=torch.bool)
-    chosen[listing.parts.get(part, torch.arange(len(chosen)))] = True
+    chosen[listing.parts[part if is_divided else "train"]] = True
     listing = replace(listing.keeping(chosen), parts={"test": torch.arange(int(chosen.sum()))})
     listing = _with_classes(listing, run.classes)
     return FileSet(
@@ -293,16 +306,22 @@ def evaluated_set(
     )
 
 
-def _as_divided(listing: Listing, run: Run, *, is_own: bool) -> Listing:
-    """Divide a set as a run did, where it is the run's own, perhaps moved to another place."""
+def is_own(run: Run, data: str) -> bool:
+    """Tell whether what was typed is the set that a run was trained on."""
+    typed = datasets.absolute(data) if datasets.is_path(data) else data
+    return typed == run.recipe.data
+
+
+def _as_divided(listing: Listing, run: Run, *, must: bool) -> tuple[Listing, bool]:
+    """Divide a set as a run did, where it is the run's own, perhaps moved; say whether it is."""
     if run.split is None:
-        return listing
+        return listing, False
     try:
-        return apply_split(listing, run.split, drop_new=run.recipe.skip_bad)
+        return apply_split(listing, run.split, drop_new=run.recipe.skip_bad), True
     except DataError:
-        if is_own:
+        if must:
             raise
-        return listing  # other images: the run divided none of them
+        return listing, False  # other images: the run divided none of them
 
 
 def _with_classes(listing: Listing, classes: tuple[str, ...]) -> Listing:

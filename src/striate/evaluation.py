@@ -13,7 +13,7 @@ from striate.display import Display, Silent
 from striate.distributed import from_first, is_first, processes
 from striate.ensembles import common, member, what_differs
 from striate.errors import DataError, UsageError
-from striate.evaluated_sets import EvaluatedSet, Pictures, evaluated_set
+from striate.evaluated_sets import EvaluatedSet, Pictures, evaluated_set, is_own
 from striate.file_data import Reading, default_reading
 from striate.mask_evaluation import evaluate_masks
 from striate.metrics import count, report, wilson_interval
@@ -125,8 +125,8 @@ def evaluate(
             )
         rejection = thresholds(answers, error_rate, chosen_on)
     members = [member(each, protocol) for each in runs]
-    is_own = data in (None, run.recipe.data)
-    other = what_differs(runs, "" if is_own else images.name, protocol)
+    is_its_own = data is None or is_own(run, data)
+    other = what_differs(runs, "" if is_its_own else images.name, protocol)
     evaluation: dict[str, Any] = {
         **common(members),
         "data": data or run.recipe.data,

@@ -20,6 +20,7 @@ from striate.figures import SAMPLE, figure_extent
 from striate.image_store import Form, ImageStore, open_store
 from striate.preparation import InputSpec, size_with_side
 from striate.recipes import Recipe
+from striate.worker_processes import processors
 
 LARGEST_FIGURES = 128  # scans of single figures are no larger than this [pixels]
 MOST_NOTED = 6  # kinds of what was done to images, the most frequent
@@ -40,8 +41,9 @@ class Reading(NamedTuple):
 def default_reading() -> Reading:
     """Keep images in the user's cache folder; use all processors that this process may."""
     given = os.environ.get("STRIATE_CACHE")
-    folder = Path(given) if given else platformdirs.user_cache_path("striate")
-    return Reading(folder, len(os.sched_getaffinity(0)))
+    folder = Path(given).expanduser() if given else platformdirs.user_cache_path("striate")
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes under torchrun share them
+    return Reading(None if given == "off" else folder, max(1, processors() // here))
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ def read_files(
             cache=reading.cache,
             workers=reading.workers if reading.workers > 1 else 0,
             progress=progress,
+            note=display.note,
         )
     bad = [each for each in refused if each is not None]
     if bad and not skip_bad:

@@ -4,7 +4,7 @@ import fcntl
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -145,12 +145,15 @@ os.register_at_fork(after_in_child=_let_go)
 
 
 @contextmanager
-def locked(descriptor: int, *, wait: bool = False) -> Iterator[bool]:
+def locked(
+    descriptor: int, *, wait: bool = False, waiting: Callable[[], None] | None = None
+) -> Iterator[bool]:
     """Keep an open file or folder from other processes, until the block ends or this one dies.
 
     Args:
         descriptor: Open; it is closed at the end.
         wait: For whoever has it; otherwise that is an error.
+        waiting: Called before a wait.
 
     Yields:
         Whether it had to be waited for.
@@ -167,6 +170,8 @@ def locked(descriptor: int, *, wait: bool = False) -> Iterator[bool]:
             if not wait:
                 raise
             waited = True
+            if waiting is not None:
+                waiting()
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield waited
     finally:

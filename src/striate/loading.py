@@ -3,23 +3,33 @@
 Which process makes a batch, and when, changes nothing in it.
 """
 
+import math
+import os
 import pickle
+import shutil
+import sys
 import warnings
+import weakref
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from striate.devices import memory_kept
+from striate.devices import keep_memory
 from striate.errors import RunError
 from striate.image_store import ImageStore
 from striate.image_store.cutting import middle_windows, training_windows
 from striate.preparation import InputSpec
 from striate.recipes import Recipe
+from striate.scoring import batch_size_for
 from striate.worker_processes import begin_worker
 
-AHEAD = 4  # batches that each worker may be ahead
+AHEAD = 4  # batches that each worker may be ahead, where shared memory has room for them
+SHARED = Path("/dev/shm")
 
 
 class Request(NamedTuple):
@@ -44,64 +54,82 @@ class WindowLoader:
         store: Holds the images.
         spec: The network's input.
         recipe: How windows are cut.
-        workers: Processes that work ahead; 0 makes each batch when it is asked for.
+        workers: Processes that work ahead; 0 makes each batch when it is asked for. Fewer are
+            used where shared memory has no room for their batches.
     """
 
     def __init__(self, store: ImageStore, spec: InputSpec, recipe: Recipe, workers: int) -> None:
         self.maker = _Maker(store, spec, recipe)
-        self.workers = workers
+        values = spec.channels * math.prod(spec.input_size) * (1 if store.holds_bytes else 4)
+        largest = max(recipe.batch_size, batch_size_for(spec)) * values
+        room = shutil.disk_usage(SHARED).free // 2 if SHARED.is_dir() else sys.maxsize
+        self.workers = min(workers, room // largest)
+        self.ahead = min(AHEAD, room // (largest * max(self.workers, 1)))
         self._queue = _Queue()
-        self._loader: DataLoader[Any] | None = None
+        # Workers ignore signals: what ends them at the end of the program is this.
+        weakref.finalize(self, _close, self._queue)
 
     def batches(self, requests: Iterable[Request]) -> Iterator[Tensor]:
         """Give the windows of each request, ``(N, C, h, w)``, as ``training_windows`` does.
 
         Raises:
-            DataError: An image that is decoded anew cannot be read any more.
-            RunError: A worker was killed.
+            DataError: An image that is decoded anew cannot be read any more, or has changed.
+            RunError: A worker was killed, or shared memory is full.
         """
         if self.workers == 0:
             yield from map(self.maker.make, requests)
             return
         self._queue.requests = requests
-        try:
+        with told_of_workers():
             for answer in self._begin():
                 if isinstance(answer, bytes):
                     raise pickle.loads(answer)  # made by _Maker, in a process of ours
                 yield answer
-        except RuntimeError as error:
-            self._loader = None
-            if "worker" not in str(error):
-                raise
-            raise RunError(
-                "a process that makes batches was killed, perhaps for want of memory; go on with "
-                "--resume and fewer --workers"
-            ) from error
 
     def _begin(self) -> Iterator[Any]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*worker processes in total")
-            self._loader = (
-                self._loader
-                if self._loader is not None
-                else DataLoader(
+            if self._queue.loader is None:
+                self._queue.loader = DataLoader(
                     self.maker,  # type: ignore[arg-type]
                     batch_sampler=self._queue,  # type: ignore[arg-type]
                     num_workers=self.workers,
                     collate_fn=_unchanged,
-                    worker_init_fn=_begin_worker,
-                    prefetch_factor=AHEAD,
+                    worker_init_fn=partial(_begin_worker, os.getpid()),
+                    prefetch_factor=self.ahead,
                     persistent_workers=True,
                     multiprocessing_context="fork",
                 )
-            )
-            return iter(self._loader)
+            return iter(self._queue.loader)
+
+
+@contextmanager
+def told_of_workers() -> Iterator[None]:
+    """Turn PyTorch's word of a worker that died, which may come at any moment, into ours.
+
+    Raises:
+        RunError: A worker was killed, or shared memory is full.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" in str(error):
+            reason = "was killed, perhaps for want of memory"
+        elif "shared memory" in str(error) or "/torch_" in str(error):
+            reason = "found no room in shared memory (/dev/shm; of a container, --shm-size)"
+        else:
+            raise
+        raise RunError(
+            f"a process that makes batches {reason}; go on with --resume and fewer --workers"
+        ) from error
 
 
 class _Queue:
     """The requests of one pass, for the loader, which asks for them anew at every pass."""
 
-    requests: Iterable[Request] = ()
+    def __init__(self) -> None:
+        self.requests: Iterable[Request] = ()
+        self.loader: DataLoader[Any] | None = None
 
     def __iter__(self) -> Iterator[Request]:
         return iter(self.requests)
@@ -124,7 +152,8 @@ class _Maker:
 
     def __getitems__(self, request: Request) -> Tensor | bytes:
         try:
-            return self.make(request)
+            windows: Tensor = self.make(request).share_memory_()  # type: ignore[no-untyped-call]
+            return windows
         except Exception as error:  # told in the parent, which a traceback of a worker is not
             return pickle.dumps(error)
 
@@ -133,6 +162,11 @@ def _unchanged(made: Any) -> Any:
     return made
 
 
-def _begin_worker(number: int) -> None:
-    begin_worker()
-    memory_kept().__enter__()
+def _begin_worker(parent: int, number: int) -> None:
+    begin_worker(parent)
+    keep_memory()
+
+
+def _close(queue: _Queue) -> None:
+    """Let go of the loader, whose workers then end."""
+    queue.loader = None

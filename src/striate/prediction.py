@@ -81,6 +81,13 @@ def adapt(
     pixels, channel_notes = to_channels(image, spec.channels)
     notes = [*image.notes, *channel_notes]
     full_scale = image.full_scale
+    if _is_photograph(spec) or (spec.kept_size and pixels.shape[:2] == spec.training_size):
+        if pixels.shape[:2] != spec.input_size:
+            notes.append(f"read at {'×'.join(map(str, spec.input_size[::-1]))} as in training")
+        window = window_of_file(pixels, image, full_scale, spec)
+        if invert:
+            notes.append("inverted, as asked")
+        return (1 - window if invert else window), tuple(notes)
     brightest = float(pixels.max(initial=0))
     if spec.figure_extent is not None and 0 < brightest < FAINT * full_scale:
         notes.append(f"brightened: its values end at {brightest:g} of {full_scale:g}")
@@ -91,11 +98,6 @@ def adapt(
     if picture.inverted:
         way = "dark on light" if _direction(spec) == 1 else "light on dark"
         notes.append(f"inverted ({way})" if invert is None else "inverted, as asked")
-    if _is_photograph(spec) or (spec.kept_size and pixels.shape[:2] == spec.training_size):
-        if pixels.shape[:2] != spec.input_size:
-            notes.append(f"read at {'×'.join(map(str, spec.input_size[::-1]))} as in training")
-        window = window_of_file(pixels, image, full_scale, spec)
-        return (1 - window if picture.inverted else window), tuple(notes)
     if pixels.shape[:2] == spec.image_size:
         return _read(picture)[None], tuple(notes)
     if pixels.shape[:2] == spec.training_size:

@@ -20,6 +20,7 @@ from striate.execution_choice import choose_execution, needs_choice
 from striate.fine_tuning import tune
 from striate.gradients import Execution, Gradients, micro_batch_words
 from striate.interruption import stop_signals
+from striate.loading import told_of_workers
 from striate.optimization import Optimizer, update_average
 from striate.recipes import Recipe
 from striate.run_states import State
@@ -29,6 +30,8 @@ from striate.tasks import Task
 
 # Epochs that take less than this are not saved one by one.
 SECONDS_BETWEEN_SAVES = 1.0
+# Of an epoch that takes longer, the state is saved in between.
+SECONDS_WITHIN_EPOCH = 300.0
 
 
 @dataclass
@@ -127,7 +130,7 @@ class TrainingLoop:
         if at.finished:
             self.display.note("this run is finished; its files are written again")
         try:
-            with stop_signals() as stopped:
+            with stop_signals() as stopped, told_of_workers():
                 while not at.finished:
                     self.epoch(run, stopped)
                     if not at.finished and time.monotonic() - last_save >= self.save_seconds:
@@ -199,6 +202,7 @@ class TrainingLoop:
         """Train to the end of the epoch, from the step where it stands."""
         recipe, at = self.recipe, self.at
         share = distributed.rank(), distributed.size()
+        saved = at.elapsed
         for batch in self.task.batches(at.epoch, at.step, share):
             loss = self._step(run, batch)
             at.step += 1
@@ -213,6 +217,9 @@ class TrainingLoop:
                     f"stopped in epoch {at.epoch + 1}, step {at.step}; all is saved, go on with "
                     f"`striate train --resume {run.path}`"
                 )
+            if at.elapsed - saved >= SECONDS_WITHIN_EPOCH:
+                self._save(run)
+                saved = at.elapsed
         self._end_epoch(run)
 
     def _read_clock(self, is_stopped: bool = False) -> bool:

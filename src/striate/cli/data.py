@@ -1,7 +1,6 @@
 """`striate data check`: what is broken, odd, twice there or leaking in a set of images."""
 
 import json
-import os
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -54,10 +53,11 @@ def check(
     """
     from striate.display import choose_display
     from striate.files import write_file
+    from striate.worker_processes import processors
 
     if out is not None and not out.parent.is_dir():
         raise DataError(f"{out.parent} is no folder; make it, or name another place with --out")
-    processes = len(os.sched_getaffinity(0)) if workers is None else workers
+    processes = processors() if workers is None else workers
     display = choose_display()
     with display.reading() as told:
         report, opened = _checked(data, layout, max_pixels, processes, data_dir, told)

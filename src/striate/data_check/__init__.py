@@ -2,6 +2,7 @@
 
 import hashlib
 import multiprocessing
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -131,7 +132,7 @@ def _look(places: Sequence[Place], max_pixels: int, workers: int) -> Iterator[li
             yield look_at_chunk(chunk, max_pixels)
         return
     context = multiprocessing.get_context("fork")
-    pool = ProcessPoolExecutor(min(workers, len(chunks)), context, begin_worker)
+    pool = ProcessPoolExecutor(min(workers, len(chunks)), context, begin_worker, (os.getpid(),))
     try:
         with warnings.catch_warnings():
             # Python warns of threads beside a fork; the workers compute on one, and lock nothing.

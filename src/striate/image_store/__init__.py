@@ -10,20 +10,21 @@ import mmap
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from striate.datasets.listing import Listing, Place
-from striate.image_store.filling import Progress, Refused, fill, read_place
+from striate.errors import DataError
+from striate.image_store.filling import Progress, Refused, fill, read_content, read_place
 from striate.image_store.forms import Form
 from striate.image_store.keeping import Cache, Record
 
 __all__ = ["Form", "ImageStore", "open_store"]
 
-SIZES = {"uint8": 1, "uint16": 2, "float32": 4}
+NO_RESERVE = 0x4000 if sys.platform == "linux" else 0  # Linux's MAP_NORESERVE
 
 
 class ImageStore:
@@ -85,11 +86,18 @@ class ImageStore:
             DataError: It is decoded anew and its file changed or went away.
         """
         if self.folder is None:
-            return read_place(self.places[index], self.form).pixels
+            return self._anew(index)
         shape = (*self.sizes[index].tolist(), int(self.channels[index]))
         return np.ndarray(
             shape, self.dtypes[index], self._map(self._segment[index]), self._offsets[index]
         )
+
+    def _anew(self, index: int) -> np.ndarray:
+        place = self.places[index]
+        content = read_content(place)
+        if hashlib.sha256(content).digest() != self.contents[index]:
+            raise DataError(f"{place.path} has changed since training began; start a new run")
+        return read_place(place, self.form, content).pixels
 
     def release(self) -> None:
         """Let the system have back the memory of what was read; it stays in the disk's cache."""
@@ -103,7 +111,9 @@ class ImageStore:
         maps = self._maps[1]
         if number not in maps:
             with (self.folder or Path()).joinpath(self._segments[number]).open("rb") as file:
-                maps[number] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+                # Private, as PyTorch wants memory that could be written; none is set aside.
+                kind, pages = mmap.MAP_PRIVATE | NO_RESERVE, mmap.PROT_READ | mmap.PROT_WRITE
+                maps[number] = mmap.mmap(file.fileno(), 0, kind, pages)
         return maps[number]
 
     def fingerprint(self, listing: Listing) -> str:
@@ -124,6 +134,7 @@ def open_store(
     cache: Path | None,
     workers: int = 0,
     progress: Progress | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> tuple[ImageStore, list[Refused | None]]:
     """Read every image of a listing once and keep it.
 
@@ -133,6 +144,7 @@ def open_store(
         cache: The folder of the cache; None keeps nothing.
         workers: Processes that decode; 0 decodes in this one.
         progress: Called with the images done and the number of all.
+        note: Told when another process has to be waited for.
 
     Returns:
         store: Of the images that could be read, in their order.
@@ -141,14 +153,9 @@ def open_store(
     Raises:
         RunError: A worker was killed, or the disk is full.
     """
-    if cache is None:
-        results = fill(listing.places, form, None, workers=workers, progress=progress)
-        folder = None
-    else:
-        kept = Cache(cache, form)
-        with kept.filling():
-            results = fill(listing.places, form, kept, workers=workers, progress=progress)
-        folder = kept.folder
+    kept = None if cache is None else Cache(cache, form)
+    results = fill(listing.places, form, kept, workers=workers, progress=progress, note=note)
+    folder = None if kept is None else kept.folder
     pairs = [
         (place, result)
         for place, result in zip(listing.places, results, strict=True)

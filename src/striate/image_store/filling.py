@@ -2,11 +2,12 @@
 
 import hashlib
 import multiprocessing
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,16 +15,17 @@ import numpy as np
 import torch
 
 from striate.datasets.listing import Place
-from striate.devices import memory_kept
+from striate.devices import keep_memory
 from striate.errors import DataError, RunError
 from striate.image_store.forms import Form, Kept, keep
-from striate.image_store.keeping import Cache, Record, Segment, Stamp, by_content, stamp
+from striate.image_store.keeping import Cache, Record, Segment, Stamp, stamp, unusable
 from striate.images import read_image
 from striate.worker_processes import begin_worker
 
 Progress = Callable[[int, int], None]
 
 SECONDS_BETWEEN_COMMITS = 2.0
+MOST_IN_A_SEGMENT = 2**30  # [bytes], more or less: what is mapped at once
 CHUNK = 16  # images that a worker is handed at once
 
 
@@ -34,19 +36,32 @@ class Refused(NamedTuple):
     reason: str
 
 
-def read_place(place: Place, form: Form, content: bytes | None = None) -> Kept:
-    """Decode the image at a place and reduce it.
+def read_content(place: Place) -> bytes:
+    """Read the bytes of the image at a place.
 
     Raises:
-        DataError: It cannot be read; the message names the place.
+        DataError: They cannot be read; the message names the place.
     """
     try:
-        data = place.read() if content is None else content
+        return place.read()
     except OSError as error:
         raise DataError(
-            f"{place.path} cannot be read ({error.strerror}); look at its permissions and its disk"
+            f"{place.name} cannot be read ({error.strerror}); look at its permissions and its disk"
         ) from error
-    return keep(read_image(Path(place.name), content=data, at_least=form.least), form)
+
+
+def read_place(place: Place, form: Form, content: bytes) -> Kept:
+    """Decode an image and reduce it.
+
+    Args:
+        place: Where it is from.
+        form: What it is reduced to.
+        content: Its bytes.
+
+    Raises:
+        DataError: It cannot be decoded; the message names the place.
+    """
+    return keep(read_image(Path(place.name), content=content, at_least=form.least), form)
 
 
 def fill(
@@ -56,6 +71,7 @@ def fill(
     *,
     workers: int,
     progress: Progress | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> list[Record | Refused]:
     """Look at every image, decoding those that the cache does not hold.
 
@@ -65,6 +81,7 @@ def fill(
         cache: Where they are kept; None keeps nothing.
         workers: Processes that decode; 0 decodes in this one.
         progress: Called with the images done and the number of all.
+        note: Told when another process has to be waited for.
 
     Returns:
         For each place what is known of its image, or why it cannot be read.
@@ -73,56 +90,86 @@ def fill(
         RunError: A worker was killed, or the disk is full.
     """
     stamps = [_stamp(place) for place in places]
-    known = [None] * len(places) if cache is None else cache.known(stamps)
+    if cache is None:
+        return _fill(places, stamps, [None] * len(places), form, None, workers, progress)
+    known = cache.known(stamps)
+    if None not in known:
+        return [record for record in known if record is not None]
+    with cache.filling(note) as waited:
+        known = cache.known(stamps) if waited else known
+        return _fill(places, stamps, known, form, cache, workers, progress)
+
+
+def _fill(
+    places: Sequence[Place],
+    stamps: Sequence[Stamp],
+    known: Sequence[Record | None],
+    form: Form,
+    cache: Cache | None,
+    workers: int,
+    progress: Progress | None,
+) -> list[Record | Refused]:
     results: list[Record | Refused | None] = list(known)
     missing = [index for index, record in enumerate(known) if record is None]
-    done, fresh, last = len(places) - len(missing), [], time.monotonic()
-    try:
-        for index, result in zip(
-            missing, _read_all([places[i] for i in missing], form, cache, workers), strict=True
-        ):
-            results[index] = result
-            done += 1
-            mark = stamps[index]
-            if isinstance(result, Record) and mark is not None:
-                fresh.append((mark, result))
-            if time.monotonic() - last >= SECONDS_BETWEEN_COMMITS:
-                last = time.monotonic()
-                if cache is not None:
-                    cache.add(fresh)
-                    fresh = []
-                if progress is not None:
-                    progress(done, len(places))
-    finally:
+    fresh: list[int] = []
+
+    def commit() -> None:
+        records = [(stamps[i], r) for i in fresh if isinstance(r := results[i], Record)]
         if cache is not None:
-            cache.add(fresh)
+            named = cache.add(records)
+            for i in fresh:  # of equal files read at once the index names one alone
+                if isinstance(r := results[i], Record):
+                    results[i] = named[r.content]
+        fresh.clear()
+
+    last = time.monotonic()
+    try:
+        found = _read_all([places[i] for i in missing], form, cache, workers)
+        for done, (index, result) in enumerate(zip(missing, found, strict=True), start=1):
+            results[index] = result
+            fresh.append(index)
+            if time.monotonic() - last >= SECONDS_BETWEEN_COMMITS:
+                commit()
+                last = time.monotonic()
+                if progress is not None:
+                    progress(len(places) - len(missing) + done, len(places))
+        commit()
+    except BaseException:
+        with suppress(RunError):  # what went wrong is told, not that keeping the rest did too
+            commit()
+        raise
     if progress is not None and missing:
-        progress(done, len(places))
+        progress(len(places), len(places))
     return [result for result in results if result is not None]
 
 
-def _stamp(place: Place) -> Stamp | None:
+def _stamp(place: Place) -> Stamp:
     try:
         return stamp(place)
     except OSError:
-        return None  # reading it says why
+        return Stamp(place.path, place.offset, -1, 0, 0, 0)  # reading it says why
 
 
 def _read_all(
     places: Sequence[Place], form: Form, cache: Cache | None, workers: int
 ) -> Iterator[Record | Refused]:
     if workers == 0 or len(places) <= CHUNK:
-        with closing(_Reader(form, cache)) as reader:
-            for start in range(0, len(places), CHUNK):
-                yield from reader.read(places[start : start + CHUNK])
+        try:
+            with closing(_Reader(form, cache)) as reader:
+                for start in range(0, len(places), CHUNK):
+                    yield from reader.read(places[start : start + CHUNK])
+        except OSError as error:
+            raise unusable(cache.folder if cache else Path(), error) from error
         return
     chunks = [places[start : start + CHUNK] for start in range(0, len(places), CHUNK)]
     pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("fork"), _begin_worker, (form, cache)
+        workers, multiprocessing.get_context("fork"), _begin_worker, (os.getpid(), form, cache)
     )
     try:
         for results in pool.map(_read_chunk, chunks):
             yield from results
+    except OSError as error:
+        raise unusable(cache.folder if cache else Path(), error) from error
     except BrokenProcessPool as error:
         raise RunError(
             "a process that decodes images was killed, perhaps for want of memory; what was read "
@@ -138,20 +185,17 @@ class _Reader:
     def __init__(self, form: Form, cache: Cache | None) -> None:
         self.form, self.cache = form, cache
         self.segment: Segment | None = None
-        self.index = None if cache is None else cache.connect()
 
     def close(self) -> None:
         """Close its files."""
         if self.segment is not None:
             self.segment.file.close()
-        if self.index is not None:
-            self.index.close()
 
     def read(self, places: Sequence[Place]) -> list[Record | Refused]:
         """Read some images, asking the index once for all that other files hold too."""
         contents = [_content(place) for place in places]
         digests = [hashlib.sha256(c).hexdigest() if isinstance(c, bytes) else "" for c in contents]
-        known = {} if self.index is None else by_content(self.index, digests)
+        known = {} if self.cache is None else self.cache.by_content(digests)
         return [
             content
             if isinstance(content, Refused)
@@ -168,7 +212,10 @@ class _Reader:
     def _record(self, digest: str, kept: Kept) -> Record:
         segment, start = "", 0
         if self.cache is not None:
-            self.segment = self.segment or Segment(self.cache.folder)
+            if self.segment is None or self.segment.file.tell() >= MOST_IN_A_SEGMENT:
+                if self.segment is not None:
+                    self.segment.file.close()
+                self.segment = Segment(self.cache.folder)
             segment, start = self.segment.name, self.segment.append(kept.pixels)
         sums, squares = channel_sums(kept.pixels)
         return Record(
@@ -179,10 +226,9 @@ class _Reader:
 
 def _content(place: Place) -> bytes | Refused:
     try:
-        return place.read()
-    except OSError as error:
-        reason = f"cannot be read ({error.strerror}); look at its permissions and its disk"
-        return Refused(place, f"{place.name} {reason}")
+        return read_content(place)
+    except DataError as error:
+        return Refused(place, str(error))
 
 
 def channel_sums(pixels: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -212,10 +258,10 @@ def channel_sums(pixels: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ..
 _reader: _Reader | None = None
 
 
-def _begin_worker(form: Form, cache: Cache | None) -> None:
+def _begin_worker(parent: int, form: Form, cache: Cache | None) -> None:
     global _reader
-    begin_worker()
-    memory_kept().__enter__()
+    begin_worker(parent)
+    keep_memory()
     _reader = _Reader(form, cache)
 
 

@@ -88,7 +88,9 @@ def keep(image: DecodedImage, form: Form) -> Kept:
     pixels, notes = without_alpha(image)
     own = image.reduced_from or (pixels.shape[0], pixels.shape[1])
     small = reduce(pixels, image.pixels.dtype, form.reduced(own))
-    return Kept(np.ascontiguousarray(small), image.full_scale, own, (*image.notes, *notes))
+    # What is kept is found by its content, under whatever name.
+    of_content = [note for note in image.notes if "though it is named" not in note]
+    return Kept(np.ascontiguousarray(small), image.full_scale, own, (*of_content, *notes))
 
 
 def reduce(pixels: np.ndarray, dtype: np.dtype[Any], size: tuple[int, int]) -> np.ndarray:

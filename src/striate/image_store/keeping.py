@@ -7,20 +7,28 @@ One process at a time fills a form; others wait for it and then find its images.
 """
 
 import json
+import math
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from striate.datasets.listing import Place
+from striate.errors import RunError
 from striate.files import locked
 from striate.image_store.forms import Form
 
 VERSION = 1  # of what is kept; another version is another folder
+MOST_ASKED = 500  # images in one question to the index
+END = (  # where an image ends in its segment [bytes]
+    "start + height * width * channels * "
+    "CASE dtype WHEN 'uint8' THEN 1 WHEN 'uint16' THEN 2 ELSE 4 END"
+)
 ALIGNMENT = 8  # [bytes], so that values of any type can be read in place
 
 
@@ -51,6 +59,11 @@ class Record(NamedTuple):
     squares: tuple[float, ...]
     notes: tuple[str, ...]
 
+    @property
+    def end(self) -> int:
+        """Where it ends in its segment [bytes]."""
+        return self.offset + math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
 
 class Stamp(NamedTuple):
     """By what an unchanged file is known without reading it."""
@@ -59,17 +72,20 @@ class Stamp(NamedTuple):
     offset: int
     size: int
     modified: int
+    changed: int
+    inode: int
 
 
 def stamp(place: Place) -> Stamp:
-    """Look at a file's size and time of change.
+    """Look at a file's size, times and number; also a file put back with its old time is known.
 
     Raises:
         OSError: The file cannot be reached.
     """
     found = Path(place.path).stat()
     size = found.st_size if place.size is None else place.size
-    return Stamp(place.path, place.offset, size, found.st_mtime_ns)
+    times = found.st_mtime_ns, found.st_ctime_ns
+    return Stamp(place.path, place.offset, size, *times, found.st_ino)
 
 
 class Cache:
@@ -83,8 +99,7 @@ class Cache:
     def __init__(self, root: Path, form: Form) -> None:
         self.form = form
         self.folder = root / f"images-{VERSION}" / form.name
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with closing(self.connect()) as index, index:
+        with self._asking() as index:
             index.execute(
                 "CREATE TABLE IF NOT EXISTS images (content TEXT PRIMARY KEY, segment TEXT, "
                 "start INTEGER, height INTEGER, width INTEGER, channels INTEGER, "
@@ -93,79 +108,129 @@ class Cache:
             )
             index.execute(
                 "CREATE TABLE IF NOT EXISTS files (path BLOB, start INTEGER, size INTEGER, "
-                "modified INTEGER, content TEXT, PRIMARY KEY (path, start))"
+                "modified INTEGER, changed INTEGER, inode INTEGER, content TEXT, "
+                "PRIMARY KEY (path, start))"
             )
 
-    def connect(self) -> sqlite3.Connection:
-        """Open the index; a connection belongs to one process."""
-        return sqlite3.connect(self.folder / "index.db", timeout=120)
+    @contextmanager
+    def _asking(self) -> Iterator[sqlite3.Connection]:
+        """Open the index for some questions or one change.
+
+        Raises:
+            RunError: The folder cannot be used: it is full, damaged or not to be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            index = sqlite3.connect(self.folder / "index.db", timeout=120)
+            with closing(index), index:
+                yield index
+        except (sqlite3.Error, OSError) as error:
+            raise unusable(self.folder, error) from error
 
     @contextmanager
-    def filling(self) -> Iterator[bool]:
-        """Keep other processes from filling this form; give whether one had to be waited for."""
-        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
-        with locked(descriptor, wait=True) as waited:
-            self._drop_unnamed()
+    def filling(self, note: Callable[[str], None] | None = None) -> Iterator[bool]:
+        """Keep other processes from filling this form; give whether one had to be waited for.
+
+        Args:
+            note: Told before a wait.
+
+        Raises:
+            RunError: The folder cannot be used.
+        """
+        try:
+            descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise unusable(self.folder, error) from error
+        words = f"another run is reading images into {self.folder}; waiting for it"
+        waiting = None if note is None else partial(note, words)
+        with locked(descriptor, wait=True, waiting=waiting) as waited:
+            self._mend()
             yield waited
 
-    def known(self, stamps: Sequence[Stamp | None]) -> list[Record | None]:
-        """Look up images whose files are unchanged since they were read."""
-        with closing(self.connect()) as index:
+    def known(self, stamps: Sequence[Stamp]) -> list[Record | None]:
+        """Look up images whose files are unchanged since they were read, and that are there."""
+        lengths = self._lengths()
+        with self._asking() as index:
             if index.execute("SELECT 1 FROM files LIMIT 1").fetchone() is None:
                 return [None] * len(stamps)
             found = []
             for each in stamps:
-                row = (
-                    each
-                    and index.execute(
-                        "SELECT images.* FROM files JOIN images USING (content) WHERE path = ? AND "
-                        "files.start = ? AND size = ? AND modified = ?",
-                        (os.fsencode(each.path), *each[1:]),
-                    ).fetchone()
-                )
-                found.append(_record(row) if row else None)
+                row = index.execute(
+                    "SELECT images.* FROM files JOIN images USING (content) WHERE path = ? AND "
+                    "files.start = ? AND size = ? AND modified = ? AND changed = ? AND inode = ?",
+                    (os.fsencode(each.path), *each[1:]),
+                ).fetchone()
+                record = _record(row) if row else None
+                is_there = record is not None and record.end <= lengths.get(record.segment, 0)
+                found.append(record if is_there else None)
             return found
 
-    def add(self, records: Sequence[tuple[Stamp, Record]]) -> None:
-        """Name images in the index, their pixels being written; on the disk when this returns."""
-        for segment in {record.segment for _, record in records}:
-            descriptor = os.open(self.folder / segment, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        with closing(self.connect()) as index, index:
+    def by_content(self, contents: Sequence[str]) -> dict[str, Record]:
+        """Look up images by the SHA-256 of their files: of files that were moved, say."""
+        with self._asking() as index:
+            return _of_contents(index, contents)
+
+    def add(self, records: Sequence[tuple[Stamp, Record]]) -> dict[str, Record]:
+        """Name images in the index, their pixels being written; on the disk when this returns.
+
+        Returns:
+            What the index has by content: of equal files the one that was named first.
+        """
+        with self._asking() as index:
+            for segment in {record.segment for _, record in records}:
+                descriptor = os.open(self.folder / segment, os.O_RDONLY)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
             index.executemany(
                 f"INSERT OR IGNORE INTO images VALUES ({', '.join('?' * 13)})",
                 [_row(record) for _, record in records],
             )
             index.executemany(
-                "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)",
+                f"INSERT OR REPLACE INTO files VALUES ({', '.join('?' * 7)})",
                 [(os.fsencode(each.path), *each[1:], record.content) for each, record in records],
             )
+            return _of_contents(index, [record.content for _, record in records])
 
-    def _drop_unnamed(self) -> None:
-        """Give back the disk that killed processes filled without naming it."""
-        with closing(self.connect()) as index:
-            named = dict(
-                index.execute(
-                    "SELECT segment, MAX(start + height * width * channels * "
-                    "CASE dtype WHEN 'uint8' THEN 1 WHEN 'uint16' THEN 2 ELSE 4 END) "
-                    "FROM images GROUP BY segment"
-                ).fetchall()
-            )
-        for file in self.folder.glob("*.pixels"):
-            if file.name not in named:
-                file.unlink()
-            elif file.stat().st_size > named[file.name]:
-                os.truncate(file, named[file.name])
+    def _lengths(self) -> dict[str, int]:
+        return {file.name: file.stat().st_size for file in self.folder.glob("*.pixels")}
+
+    def _mend(self) -> None:
+        """Forget images that are gone; give back what killed processes did not come to name."""
+        lengths, named = self._lengths(), dict[str, int]()
+        with self._asking() as index:
+            for segment, end in index.execute(f"SELECT segment, {END} FROM images").fetchall():
+                if end <= lengths.get(segment, 0):
+                    named[segment] = max(end, named.get(segment, 0))
+                else:
+                    index.execute(
+                        f"DELETE FROM images WHERE segment = ? AND {END} = ?", (segment, end)
+                    )
+            for name, length in lengths.items():
+                if name not in named:
+                    (self.folder / name).unlink()
+                elif length > named[name]:
+                    os.truncate(self.folder / name, named[name])
 
 
-def by_content(index: sqlite3.Connection, contents: Sequence[str]) -> dict[str, Record]:
-    """Look up images by the SHA-256 of their files: of files that were moved or copied, say."""
-    marks = ", ".join("?" * len(contents))
-    rows = index.execute(f"SELECT * FROM images WHERE content IN ({marks})", contents)
-    return {record.content: record for record in map(_record, rows)}
+def unusable(folder: Path, error: Exception) -> RunError:
+    """Say that a cache cannot be used, and what can be done."""
+    reason = getattr(error, "strerror", None) or error
+    return RunError(
+        f"images cannot be kept in {folder} ({reason}); free the disk, delete that folder, or give "
+        "another place with --cache DIR, or --cache off"
+    )
+
+
+def _of_contents(index: sqlite3.Connection, contents: Sequence[str]) -> dict[str, Record]:
+    found: dict[str, Record] = {}
+    for start in range(0, len(contents), MOST_ASKED):
+        asked = contents[start : start + MOST_ASKED]
+        marks = ", ".join("?" * len(asked))
+        rows = index.execute(f"SELECT * FROM images WHERE content IN ({marks})", asked)
+        found |= {record.content: record for record in map(_record, rows)}
+    return found
 
 
 class Segment:
