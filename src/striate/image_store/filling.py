@@ -1,12 +1,10 @@
 """Every image read once, in worker processes: checked, reduced, measured, and kept."""
 
 import hashlib
-import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,16 +13,15 @@ import torch
 
 from striate.datasets.listing import Place
 from striate.devices import memory_kept
-from striate.errors import DataError, RunError
+from striate.errors import DataError
 from striate.image_store.forms import Form, Kept, keep
 from striate.image_store.keeping import Cache, Record, Segment, Stamp, by_content, stamp
 from striate.images import read_image
-from striate.worker_processes import begin_worker
+from striate.worker_processes import CHUNK, in_workers
 
 Progress = Callable[[int, int], None]
 
 SECONDS_BETWEEN_COMMITS = 2.0
-CHUNK = 16  # images that a worker is handed at once
 
 
 class Refused(NamedTuple):
@@ -116,20 +113,13 @@ def _read_all(
             for start in range(0, len(places), CHUNK):
                 yield from reader.read(places[start : start + CHUNK])
         return
-    chunks = [places[start : start + CHUNK] for start in range(0, len(places), CHUNK)]
-    pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("fork"), _begin_worker, (form, cache)
+    yield from in_workers(
+        places,
+        _read_chunk,
+        workers=workers,
+        remedy="what was read is kept: give the command again, with fewer --workers",
+        begin=partial(_begin_worker, form, cache),
     )
-    try:
-        for results in pool.map(_read_chunk, chunks):
-            yield from results
-    except BrokenProcessPool as error:
-        raise RunError(
-            "a process that decodes images was killed, perhaps for want of memory; what was read "
-            "is kept: give the command again, with fewer --workers"
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 class _Reader:
@@ -214,7 +204,6 @@ _reader: _Reader | None = None
 
 def _begin_worker(form: Form, cache: Cache | None) -> None:
     global _reader
-    begin_worker()
     memory_kept().__enter__()
     _reader = _Reader(form, cache)
 
