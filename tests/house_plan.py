@@ -52,7 +52,6 @@ MAY_USE_THE_DOOR = {"cli", "provenance"}
 # Source files whose tests do not carry their name.
 TESTED_BY = {
     "standardization": ["test_weights_in_training"],
-    "worker_processes": ["test_image_store_keeping", "test_image_store_filling"],
     "evaluated_sets": ["test_file_classification"],
     "file_data": ["test_file_classification"],
     "ordering": ["test_batches"],

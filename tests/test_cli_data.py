@@ -2,11 +2,12 @@
 
 import json
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
 from checking import make_faulty
-from striate import datasets
+from striate import data_check, datasets
 from striate.cli import run_command
 
 
@@ -70,6 +71,24 @@ def test_the_page_stands_alone_and_shows_what_was_found(faulty, capsys, tmp_path
     assert "set" not in page.tags
     assert {"script", "link"} & set(page.tags) == set()
     assert str(out) in capsys.readouterr().err
+
+
+def test_a_page_does_without_images_that_went_away_since_the_check(faulty, monkeypatch, tmp_path):
+    looked = data_check.check
+
+    def check_and_lose(listing, **options):
+        report = looked(listing, **options)
+        for place in listing.places[3:]:
+            Path(place.path).unlink()
+        return report
+
+    monkeypatch.setattr(data_check, "check", check_and_lose)
+    out = tmp_path / "page.html"
+    assert run_command(["data", "check", faulty, "--workers", "0", "-o", str(out)]) == 3
+    page = _Page()
+    page.feed(out.read_text())
+    assert 0 < len(page.sources) < 13
+    assert page.text.count("not readable") >= 10
 
 
 def test_a_page_of_a_set_in_memory_has_its_images(in_memory, tmp_path, capsys):

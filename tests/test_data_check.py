@@ -121,7 +121,7 @@ def test_a_set_in_memory_is_looked_at_too():
 def test_a_killed_process_ends_the_check_with_a_remedy(tmp_path, monkeypatch):
     listing = make_faulty(tmp_path)
 
-    def die(_places, _max_pixels):
+    def die(_places, max_pixels):
         os.kill(os.getpid(), signal.SIGKILL)
 
     die.__module__, die.__qualname__ = data_check.__name__, "look_at_chunk"

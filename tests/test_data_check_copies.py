@@ -1,14 +1,24 @@
 """Copies: the same bytes, and pictures that were compressed, shrunk or shifted since."""
 
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from checking import picture
 from conftest import real_data
-from striate.data_check.copies import LIKENESS, close_pairs, directions, nearly_same, same_bytes
+from striate.data_check.copies import (
+    LIKENESS,
+    _Groups,
+    close_pairs,
+    directions,
+    nearly_same,
+    same_bytes,
+)
 from striate.data_check.looking import Seen, look_at
 from striate.images import DecodedImage
 
@@ -71,6 +81,39 @@ def test_the_search_crosses_the_borders_of_its_blocks():
     colours[1_300:] = colours[:1_300]
     pairs = np.concatenate(list(close_pairs(directions(colours))))
     assert sorted(map(sorted, pairs.tolist())) == [[i, i + 1_300] for i in range(1_300)]
+
+
+def test_many_images_that_are_nearly_equal_are_one_group_in_little_memory():
+    rng = np.random.default_rng(5)
+    frames = rng.integers(40, 200, (256, 3)) + rng.normal(0, 3, (1_500, 256, 3))
+    one = Seen(size=(64, 64), differences=7)
+    looked = [
+        one._replace(content=str(number), colours=frame.astype(np.uint8).tobytes())
+        for number, frame in enumerate(frames)
+    ]
+    tracemalloc.start()
+    try:
+        assert nearly_same(looked) == [tuple(range(1_500))]
+        assert tracemalloc.get_traced_memory()[1] < 150 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+@given(
+    pairs=st.lists(st.tuples(st.integers(0, 19), st.integers(0, 19)), max_size=30),
+    cut=st.integers(0, 30),
+)
+def test_groups_are_those_that_walking_from_number_to_number_reaches(pairs, cut):
+    together = _Groups(20)
+    for some in (pairs[:cut], pairs[cut:]):
+        together.join(np.array(some, dtype=np.int64).reshape(-1, 2))
+    reached = [{number} for number in range(20)]
+    for _ in range(20):
+        for a, b in pairs:
+            reached[a] |= reached[b]
+            reached[b] |= reached[a]
+    walked = sorted({tuple(sorted(group)) for group in reached if len(group) > 1})
+    assert [tuple(group.tolist()) for group in together.groups()] == walked
 
 
 def test_equal_bytes_are_one_group_and_stand_for_one_another():

@@ -126,13 +126,6 @@ def test_a_measurement_leaves_network_gradients_and_random_numbers_as_they_were(
     assert all(parameter.grad is None for parameter in gradients.network.parameters())
 
 
-def test_several_processes_do_not_measure(recipe, clock, monkeypatch):
-    monkeypatch.setattr(execution_choice, "num_processes", lambda: 2)
-    execution, notes = chosen(gradients_of(recipe, compile="auto", channels_last=False))
-    assert execution == FIRST
-    assert notes == ["several processes do not measure: channels first"]
-
-
 def test_the_time_of_a_step_leaves_the_first_out(recipe):
     gradients = gradients_of(recipe)
     measured = timed(gradients, LAST, next(gradients.task.batches(0, 0)))

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from striate import gradients
 from striate.batches import Batch, TrainingData, input_spec
 from striate.datasets.sets import Part
 from striate.errors import TrainingError
@@ -187,3 +188,18 @@ def test_in_bf16_maps_are_coarse_and_weights_gradients_and_loss_are_not(task):
     for ours, theirs in zip(network.parameters(), plain.parameters(), strict=True):
         assert ours.dtype == ours.grad.dtype == torch.float32
         assert torch.allclose(ours.grad, theirs.grad, rtol=0.1, atol=0.02)
+
+
+def test_of_several_processes_each_cuts_its_own_share_and_none_halves_alone(task, monkeypatch):
+    monkeypatch.setattr(gradients.distributed, "size", lambda: 2)
+    share = batch_of(task).part(torch.arange(6))  # of a step of 11
+    assert [len(part.targets) for part in gradients._parts(share, 3)] == [3, 3]
+    network = small_network()
+
+    def greedy(*_):
+        raise MemoryError
+
+    network.register_forward_hook(greedy)
+    words = r"^6 images at once are too large for .* of a process .*begin anew with --micro-batch 3"
+    with pytest.raises(TrainingError, match=words):
+        Gradients(network, task, task.recipe)(0, share)

@@ -234,3 +234,20 @@ def test_the_loss_of_the_log_is_the_mean_over_the_images(recipe, tmp_path):
     assert first["train_loss"] == pytest.approx(one_batch["train_loss"], rel=1e-5)
     assert second["train_loss"] == pytest.approx(first["train_loss"], rel=1e-5)
     assert math.isclose(first["train_error"] * 51, round(first["train_error"] * 51))
+
+
+def test_several_processes_compute_as_they_are_told_and_do_not_measure(recipe, monkeypatch):
+    images = torch.randint(256, (11, 1, 16, 16), dtype=torch.uint8)
+    part = Part(images, torch.arange(11) % 3)
+    data = TrainingData(part, part, (0, 255), ("a", "b", "c"), "", "")
+    recipe = with_defaults(recipe.replace(compile="auto", channels_last=True))
+    task = Classification(recipe, input_spec(images, (0, 255), (1, 16, 16), recipe), data)
+    notes = []
+    display = Silent()
+    display.note = notes.append
+    loop = TrainingLoop(recipe, task, build(recipe.network, 1, 3), display=display)
+    monkeypatch.setattr(training_loop.distributed, "size", lambda: 2)
+    monkeypatch.setattr(training_loop, "choose_execution", lambda *_: 1 / 0)
+    loop._choose_execution(SimpleNamespace(save=lambda state: None))
+    assert notes == ["several processes compute as they are told: channels last"]
+    assert loop.state()["execution"] == {"channels_last": True, "bf16": False, "compiled": False}

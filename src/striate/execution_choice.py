@@ -10,7 +10,7 @@ from torch import nn
 
 from striate.batches import Batch
 from striate.errors import UsageError
-from striate.gradients import Execution, Gradients, num_processes
+from striate.gradients import Execution, Gradients
 from striate.recipes import Recipe
 from striate.tasks import Task
 
@@ -54,9 +54,6 @@ def choose_execution(
     """
     recipe = gradients.recipe
     ways = _eager_ways(recipe, gradients.device, note)
-    if num_processes() > 1:  # they would measure different times, and so choose differently
-        note(f"several processes do not measure: {ways[0]}")
-        return ways[0]
     with torch.random.fork_rng():
         measured = [timed(gradients, way, batch) for way in ways]
         best = min(measured, key=lambda each: each.step)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from striate import distributed
 from striate.batches import Batch
 from striate.errors import TrainingError
 from striate.layers import Dropout, WithAuxiliary, tell_dropout
@@ -144,7 +145,7 @@ class Gradients:
                 f"a batch of {len(batch.targets)} tiles is too large for the memory ({reason}); "
                 "go on in a new run with a smaller --batch-size or --tile"
             )
-        if num_processes() > 1:
+        if distributed.size() > 1:
             raise TrainingError(
                 f"{count} images at once are too large for the memory of a process ({reason}); "
                 f"begin anew with --micro-batch {max(1, count // 2)}"
@@ -170,7 +171,19 @@ def micro_batch_words(network: nn.Module, micro_batch: int) -> str:
 
 
 def memory_format(network: nn.Module, *, channels_last: bool) -> torch.memory_format:
-    """Choose how maps lie in memory, in 2-D or in 3-D."""
+    """Choose how maps lie in memory, in 2-D or in 3-D.
+
+    Args:
+        network: Whose convolutions say how many axes maps have.
+        channels_last: The channels of a pixel beside one another.
+
+    Returns:
+        For maps ``(N, C, H, W)``, or of a network of volumes ``(N, C, D, H, W)``.
+
+    Example:
+        >>> memory_format(nn.Conv3d(1, 2, 3), channels_last=True)
+        torch.channels_last_3d
+    """
     if not channels_last:
         return torch.contiguous_format
     volumes = any(isinstance(layer, nn.Conv3d) for layer in network.modules())
@@ -179,20 +192,13 @@ def memory_format(network: nn.Module, *, channels_last: bool) -> torch.memory_fo
 
 def _parts(batch: Batch, micro_batch: int | None) -> Iterator[Batch]:
     """Cut a batch into parts of equal size, to one image; as many in every process."""
-    most = -(-batch.num_examples // num_processes())
+    most = -(-batch.num_examples // distributed.size())
     if micro_batch is None or micro_batch >= most:
         yield batch
         return
     count = -(-most // micro_batch)
     for rows in torch.tensor_split(torch.arange(len(batch.targets)), count):
         yield batch.part(rows)
-
-
-def num_processes() -> int:
-    """Count the processes that compute parts of a batch together."""
-    distributed = torch.distributed
-    together = distributed.is_available() and distributed.is_initialized()
-    return distributed.get_world_size() if together else 1
 
 
 def _lack_of_memory(error: Exception) -> str | None:

@@ -1,13 +1,80 @@
-"""How a worker process begins: quietly, on one thread, and not to outlive its parent."""
+"""Worker processes: quiet, on one thread, ended with their parent; a list worked off in them."""
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
+from striate.errors import RunError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+CHUNK = 16  # items that a worker is handed at once
 PARENT_DEATH_SIGNAL = 1  # of Linux's prctl
+
+
+def in_workers(
+    items: Sequence[Item],
+    work: Callable[[Sequence[Item]], list[Result]],
+    *,
+    workers: int,
+    remedy: str,
+    begin: Callable[[], None] = lambda: None,
+) -> Iterator[Result]:
+    """Work off a list in other processes, 16 items at a time.
+
+    Args:
+        items: What is to be done; each is sent to a process.
+        work: Gives a result for each of a few items; a function of a module, to be sent too.
+        workers: Processes, at least 1.
+        remedy: What the user can do where a process was killed.
+        begin: Called first in each process.
+
+    Yields:
+        The results, in the order of the items.
+
+    Raises:
+        RunError: A process was killed.
+
+    Example:
+        >>> list(in_workers(["a", "b"], list, workers=1, remedy="give the command again"))
+        ['a', 'b']
+    """
+    chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
+    pool = ProcessPoolExecutor(
+        max(1, min(workers, len(chunks))),
+        multiprocessing.get_context("fork"),
+        _begin,
+        (os.getpid(), begin),
+    )
+    try:
+        with warnings.catch_warnings():
+            # Python warns of threads beside a fork; the workers compute on one, and lock nothing.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            waiting = deque(pool.submit(work, chunk) for chunk in chunks)
+        while waiting:  # so that results do not pile up
+            yield from waiting.popleft().result()
+    except BrokenProcessPool as error:
+        raise RunError(
+            f"a process that decodes images was killed, perhaps for want of memory; {remedy}"
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin(parent: int, begin: Callable[[], None]) -> None:
+    begin_worker(parent)
+    begin()
 
 
 def begin_worker(parent: int) -> None:

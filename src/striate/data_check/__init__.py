@@ -1,13 +1,9 @@
 """Every image of a set looked at: what is broken, odd, twice there or in the wrong place."""
 
 import hashlib
-import multiprocessing
-import os
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 
 import numpy as np
 
@@ -16,13 +12,11 @@ from striate.data_check.looking import Seen, look_at, look_at_chunk
 from striate.data_check.report import Report
 from striate.datasets.listing import Listing, Place
 from striate.datasets.sets import ImageSet
-from striate.errors import RunError
 from striate.images import DecodedImage
-from striate.worker_processes import begin_worker
+from striate.worker_processes import CHUNK, in_workers
 
 __all__ = ["Report", "check", "check_in_memory"]
 
-CHUNK = 16  # images that a worker is handed at once
 MAX_PIXELS = 200_000_000
 
 
@@ -57,9 +51,9 @@ def check(
     """
     started = time.monotonic()
     seen: list[Seen] = []
-    for chunk in _look(listing.places, max_pixels, workers):
-        seen += chunk
-        if told is not None:
+    for one in _look(listing.places, max_pixels, workers):
+        seen.append(one)
+        if told is not None and (len(seen) % CHUNK == 0 or len(seen) == len(listing.places)):
             told(len(seen), len(listing.places))
     names = tuple(place.name for place in listing.places)
     parts = {name: indices.tolist() for name, indices in listing.parts.items()}
@@ -125,25 +119,11 @@ def check_in_memory(
     return report, pixels
 
 
-def _look(places: Sequence[Place], max_pixels: int, workers: int) -> Iterator[list[Seen]]:
-    chunks = [places[start : start + CHUNK] for start in range(0, len(places), CHUNK)]
-    if workers == 0 or len(chunks) < 2:
-        for chunk in chunks:
-            yield look_at_chunk(chunk, max_pixels)
+def _look(places: Sequence[Place], max_pixels: int, workers: int) -> Iterator[Seen]:
+    look = partial(look_at_chunk, max_pixels=max_pixels)
+    if workers == 0 or len(places) <= CHUNK:
+        for place in places:
+            yield from look([place])
         return
-    context = multiprocessing.get_context("fork")
-    pool = ProcessPoolExecutor(min(workers, len(chunks)), context, begin_worker, (os.getpid(),))
-    try:
-        with warnings.catch_warnings():
-            # Python warns of threads beside a fork; the workers compute on one, and lock nothing.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            waiting = [pool.submit(look_at_chunk, chunk, max_pixels) for chunk in chunks]
-        for future in waiting:
-            yield future.result()
-    except BrokenProcessPool as error:
-        raise RunError(
-            "a process that decodes images was killed, perhaps for want of memory; give the "
-            "command again with fewer --workers or a smaller --max-pixels"
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    remedy = "give the command again with fewer --workers or a smaller --max-pixels"
+    yield from in_workers(places, look, workers=workers, remedy=remedy)

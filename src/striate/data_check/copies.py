@@ -1,7 +1,7 @@
 """Images that occur more than once: the same bytes, or nearly the same picture."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -12,6 +12,7 @@ LIKENESS = 0.95  # correlation of their 16 × 16 grey values, at least
 SMALLEST = 32  # images with a shorter side look alike without being copies [pixels]
 COMPONENTS = 32  # of the reductions, in which candidates are looked for
 SAMPLE, BLOCK = 4096, 256  # images
+PAIRS = 2**15  # compared in full at once, to bound memory
 
 
 def same_bytes(seen: Sequence[Seen]) -> list[tuple[int, ...]]:
@@ -52,13 +53,13 @@ def nearly_same(seen: Sequence[Seen]) -> list[tuple[int, ...]]:
         return []
     signatures = np.array([seen[i].differences for i in chosen], dtype=np.uint64)
     colours = np.frombuffer(b"".join(seen[i].colours for i in chosen), np.uint8)
-    found = [np.empty((0, 2), np.int64)]
-    for pairs in close_pairs(directions(colours.reshape(len(chosen), -1, 3))):
+    together = _Groups(len(chosen))
+    vectors = directions(colours.reshape(len(chosen), -1, 3))
+    for pairs in close_pairs(vectors, together.apart):
         either = signatures[pairs[:, 0]] ^ signatures[pairs[:, 1]]
-        apart = np.unpackbits(either.view(np.uint8).reshape(-1, 8), axis=1).sum(axis=1)
-        found.append(pairs[apart <= BITS])
-    groups = _components(len(chosen), np.concatenate(found))
-    return [tuple(chosen[list(group)].tolist()) for group in groups]
+        differing = np.unpackbits(either.view(np.uint8).reshape(-1, 8), axis=1).sum(axis=1)
+        together.join(pairs[differing <= BITS])
+    return [tuple(chosen[group].tolist()) for group in together.groups()]
 
 
 def directions(colours: np.ndarray) -> np.ndarray:
@@ -76,7 +77,9 @@ def directions(colours: np.ndarray) -> np.ndarray:
     return grey
 
 
-def close_pairs(vectors: np.ndarray) -> Iterator[np.ndarray]:
+def close_pairs(
+    vectors: np.ndarray, wanted: Callable[[np.ndarray], np.ndarray] | None = None
+) -> Iterator[np.ndarray]:
     """Find all pairs of unit vectors whose product is 0.95 or more, without comparing all.
 
     In the first 32 principal components no two vectors lie further apart than in all 256. So it
@@ -85,9 +88,11 @@ def close_pairs(vectors: np.ndarray) -> Iterator[np.ndarray]:
 
     Args:
         vectors: ``(N, 256)``, float32, of length 1.
+        wanted: Says of pairs ``(P, 2)`` which to compare, ``(P,)``, bool; it may say otherwise
+            after each yield. By default all.
 
     Yields:
-        ``(P, 2)``, int64; each pair once.
+        ``(P, 2)``, int64, some of the pairs; each once.
     """
     sample = vectors[:: max(len(vectors) // SAMPLE, 1)]
     _, axes = np.linalg.eigh(np.cov(sample, rowvar=False))
@@ -102,27 +107,38 @@ def close_pairs(vectors: np.ndarray) -> Iterator[np.ndarray]:
         block = left[start : start + BLOCK]
         end = int(np.searchsorted(short[:, 0], block[-1, 0] + reach**0.5, "right"))
         nearness = block @ right[start:end].T  # half the squared distance, negative
-        rows, columns = np.divmod(np.flatnonzero(nearness >= -reach / 2), end - start)
-        ahead = columns > rows
-        first, second = order[rows[ahead] + start], order[columns[ahead] + start]
-        likeness = np.einsum("pi,pi->p", vectors[first], vectors[second])
-        kept = likeness >= LIKENESS
-        yield np.stack([first[kept], second[kept]], axis=1)
+        near = np.flatnonzero(nearness >= -reach / 2)
+        for piece in np.split(near, range(PAIRS, len(near), PAIRS)):
+            rows, columns = np.divmod(piece, end - start)
+            ahead = columns > rows
+            pairs = np.stack([order[rows[ahead] + start], order[columns[ahead] + start]], axis=1)
+            if wanted is not None:
+                pairs = pairs[wanted(pairs)]
+            likeness = np.einsum("pi,pi->p", *vectors[pairs.T])
+            yield pairs[likeness >= LIKENESS]
 
 
-def _components(size: int, pairs: np.ndarray) -> list[tuple[int, ...]]:
-    parent = list(range(size))
+class _Groups:
+    """Numbers that grow together, pair by pair; of each group the smallest is its root."""
 
-    def root(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
+    def __init__(self, size: int) -> None:
+        self.root = np.arange(size)
 
-    for a, b in pairs.tolist():
-        low, high = sorted((root(a), root(b)))
-        parent[high] = low
-    groups: dict[int, list[int]] = defaultdict(list)
-    for index in sorted(set(pairs.ravel().tolist())):
-        groups[root(index)].append(index)
-    return [tuple(group) for group in groups.values()]
+    def apart(self, pairs: np.ndarray) -> np.ndarray:
+        """Tell of pairs ``(P, 2)`` which are in two groups: ``(P,)``, bool."""
+        first, second = self.root[pairs.T]
+        return np.asarray(first != second)
+
+    def join(self, pairs: np.ndarray) -> None:
+        """Make one group of the two of each pair, ``(P, 2)``."""
+        while len(pairs := pairs[self.apart(pairs)]):
+            roots = self.root[pairs]
+            np.minimum.at(self.root, roots.max(axis=1), roots.min(axis=1))
+            while not np.array_equal(further := self.root[self.root], self.root):
+                self.root = further
+
+    def groups(self) -> list[np.ndarray]:
+        """Give each group of two or more, ascending."""
+        order = np.argsort(self.root, kind="stable")
+        groups = np.split(order, np.flatnonzero(np.diff(self.root[order])) + 1)
+        return [group for group in groups if len(group) > 1]

@@ -39,7 +39,7 @@ def check_page(report: Report, opened: Opener) -> str:
 
     Args:
         report: From ``check``.
-        opened: Gives an image by its index, or raises DataError.
+        opened: Gives an image by its index, or raises DataError or OSError.
 
     Returns:
         An HTML page that follows the reader's choice of light or dark.
@@ -159,7 +159,7 @@ def _figure(index: int, report: Report, opened: Opener, caption: str = "") -> st
     if not report.seen[index].refusal:
         try:
             pixels = thumbnail(opened(index))
-        except DataError:
+        except (DataError, OSError):
             pass  # it went away since the check
         else:
             enlarged = ' class="enlarged"' * (max(pixels.shape[:2]) <= SIDE // 2)

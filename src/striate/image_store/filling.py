@@ -1,13 +1,10 @@
 """Every image read once, in worker processes: checked, reduced, measured, and kept."""
 
 import hashlib
-import multiprocessing
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,13 +17,12 @@ from striate.errors import DataError, RunError
 from striate.image_store.forms import Form, Kept, keep
 from striate.image_store.keeping import Cache, Record, Segment, Stamp, stamp, unusable
 from striate.images import read_image
-from striate.worker_processes import begin_worker
+from striate.worker_processes import CHUNK, in_workers
 
 Progress = Callable[[int, int], None]
 
 SECONDS_BETWEEN_COMMITS = 2.0
 MOST_IN_A_SEGMENT = 2**30  # [bytes], more or less: what is mapped at once
-CHUNK = 16  # images that a worker is handed at once
 
 
 class Refused(NamedTuple):
@@ -161,22 +157,16 @@ def _read_all(
         except OSError as error:
             raise unusable(cache.folder if cache else Path(), error) from error
         return
-    chunks = [places[start : start + CHUNK] for start in range(0, len(places), CHUNK)]
-    pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("fork"), _begin_worker, (os.getpid(), form, cache)
-    )
     try:
-        for results in pool.map(_read_chunk, chunks):
-            yield from results
+        yield from in_workers(
+            places,
+            _read_chunk,
+            workers=workers,
+            remedy="what was read is kept: give the command again, with fewer --workers",
+            begin=partial(_begin_worker, form, cache),
+        )
     except OSError as error:
         raise unusable(cache.folder if cache else Path(), error) from error
-    except BrokenProcessPool as error:
-        raise RunError(
-            "a process that decodes images was killed, perhaps for want of memory; what was read "
-            "is kept: give the command again, with fewer --workers"
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 class _Reader:
@@ -258,9 +248,8 @@ def channel_sums(pixels: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ..
 _reader: _Reader | None = None
 
 
-def _begin_worker(parent: int, form: Form, cache: Cache | None) -> None:
+def _begin_worker(form: Form, cache: Cache | None) -> None:
     global _reader
-    begin_worker(parent)
     keep_memory()
     _reader = _Reader(form, cache)
 
