@@ -262,11 +262,11 @@ def test_scores_are_the_average_over_the_views_one_by_one(pooled, protocol, kind
                 pooled(normalize(view, SMALL))
                 for view in views(image[None], protocol, recipe, SMALL)
             ]
-            if protocol in ("dense", "multi-scale") and kind == "scores":
+            if protocol in ("dense", "multi-scale", "shifts") and kind == "scores":
                 expected.append(torch.cat(logits).mean(dim=0))
             else:
                 expected.append(torch.cat(logits).softmax(dim=1).mean(dim=0))
-    if protocol not in ("dense", "multi-scale") or kind == "probabilities":
+    if protocol not in ("dense", "multi-scale", "shifts") or kind == "probabilities":
         scores = scores.softmax(dim=1)  # the crops of all papers average probabilities
     assert torch.allclose(scores, torch.stack(expected), atol=1e-6)
 
