@@ -28,8 +28,9 @@ from striate import datasets
 
 RECIPE = "cifar10-94"
 WANTED = 94.0
-# A line of its table for the end of a run: ..., test accuracy over its views, seconds.
-LAST_LINE = re.compile(r"\|\s*eval\s*\|.*\|\s*([\d.]+)\s*\|\s*([\d.]+)\s*\|\s*$", re.MULTILINE)
+# A line of its table: epoch, or eval at the end of a run; ...; test accuracy over its views, which
+# an epoch's line leaves open; seconds so far. At the end these hold the evaluation, as ours do not.
+LINE = re.compile(r"\|\s*(\d+|eval)\s*\|.*\|\s*([\d.]*)\s*\|\s*([\d.]+)\s*\|\s*$", re.MULTILINE)
 
 
 def ours(runs: int, folder: Path) -> dict[str, Any]:
@@ -56,11 +57,19 @@ def peer(program: Path, runs: int, folder: Path) -> dict[str, Any]:
     python = peers if peers.exists() else Path(sys.executable)
     in_folder = 'cd "$1" && exec "$2" airbench94.py'
     command: list[str | Path] = ["sh", "-c", in_folder, "sh", folder, python]
-    found = LAST_LINE.findall(run(command)[1])
-    if len(found) != runs:
-        raise SystemExit(f"{program} printed {len(found)} results of {runs} runs")
-    accuracies, seconds = zip(*found, strict=True)
-    return summary([float(each) for each in seconds], [100 * float(each) for each in accuracies])
+    return read_table(run(command)[1], runs)
+
+
+def read_table(printed: str, runs: int) -> dict[str, Any]:
+    """Read what the program prints: seconds up to the last epoch's end, accuracies at the end."""
+    lines = LINE.findall(printed)
+    ends = [place for place, (epoch, *_) in enumerate(lines) if epoch == "eval"]
+    if len(ends) != runs:
+        raise SystemExit(f"airbench94.py printed {len(ends)} results of {runs} runs")
+    trained = [float(lines[place - 1][2]) for place in ends]
+    with_evaluation = [float(lines[place][2]) for place in ends]
+    accuracies = [100 * float(lines[place][1]) for place in ends]
+    return summary(trained, accuracies) | {"seconds_with_evaluation": spread(with_evaluation)}
 
 
 def write_data(folder: Path) -> None:

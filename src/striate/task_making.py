@@ -44,6 +44,7 @@ OF_MASKS = (
 OF_LABELS = (
     *("rubbish", "auxiliary", "label_smoothing", "image_size", "input_range", "crop"),
     *("side_range", "scales", "view_average", "crop_padding", "pca_color", "mixup", "cutmix"),
+    "alternate",
     *("micro_batch", "sampling", "layout", "test", "group", "fold", "skip_bad"),
 )
 LOSSES_OF_LABELS = ("cross-entropy", "map", "squared-error")
