@@ -9,6 +9,7 @@ from striate.display import Silent
 from striate.models import build, find_recipe, with_defaults
 from striate.models.jordan2024 import Jordan2024
 from striate.recipes import Recipe
+from striate.schedules import learning_rate
 from striate.task_making import prepare
 from striate.tracing import trace
 
@@ -104,3 +105,11 @@ def test_the_rate_and_the_decay_are_the_programs_for_a_mean_loss():
     assert (recipe.flip, recipe.alternate, recipe.crop_padding) == (True, True, 2)
     assert list(recipe.layer_rates.values()) == [64] * 6
     assert (recipe.protocol, recipe.view_average, recipe.validation) == ("shifts", "scores", 0)
+
+
+def test_ten_minutes_of_a_processor_have_the_same_rate_for_each_image_and_run_out_with_the_time():
+    own, short = find_recipe("cifar10-94"), find_recipe("cifar10-10min")
+    assert short.learning_rate / short.batch_size == own.learning_rate / own.batch_size
+    assert (short.network, short.time, short.validation) == ("airbench94_narrow", 600, 0)
+    late = learning_rate(short, 100, 98, elapsed=590.0)
+    assert late == pytest.approx(short.learning_rate * (10 / 600) / 0.7)
