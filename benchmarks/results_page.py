@@ -79,6 +79,23 @@ same machine, took {mnist["baseline_seconds"]:.0f} s: {mnist["times_faster"]:g} 
 each epoch; with a process of `striate evaluate` (reports and pictures included) added to ours, the ratio is \
 {mnist["times_faster_with_evaluation"]:g}.
 """
+    if ten := read("cifar10_ten_minutes"):
+        rows = "\n".join(
+            f"| {each['seconds']:g} s | {each['ours']['test_accuracy_percent']:.1f} % | "
+            f"{each['ours']['single_view_percent']:.1f} % | {each['ours']['epochs_begun']} | "
+            f"{each['plain_resnet18']['test_accuracy_percent']:.1f} % | "
+            f"{each['plain_resnet18']['epochs']:g} |"
+            for each in ten["budgets"]
+        )
+        text += f"""
+**CIFAR-10 on a processor**, test accuracy after a budget of training, {ten["machine"]["threads"]} threads: \
+`striate train --recipe {ten["recipe"]} --time` by its own views and by one, beside a plain ResNet-18 recipe \
+(float32, SGD, cosine), each from the beginning for each budget (`benchmarks/cifar10_ten_minutes.py`).
+
+| budget | ours | one view | epochs begun | plain ResNet-18 | epochs |
+|--:|--:|--:|--:|--:|--:|
+{rows}
+"""
     if start := read("start_up"):
         median = start["median_seconds"]
         text += f"""

@@ -156,6 +156,15 @@ def test_half_of_the_images_are_mirrored_exactly_and_the_others_left_alone():
     assert mirror(images, RECIPE, 0, torch.arange(400)) is images
 
 
+def test_alternating_images_are_mirrored_as_at_first_and_then_the_other_way():
+    images, indices = torch.rand(50, 2, 3, 5), torch.arange(50)
+    recipe = RECIPE.replace(flip=True, alternate=True)
+    first, second, third = (mirror(images, recipe, epoch, indices) for epoch in range(3))
+    assert torch.equal(first, mirror(images, RECIPE.replace(flip=True), 0, indices))
+    assert torch.equal(second, first.flip(-1))
+    assert torch.equal(third, first)
+
+
 def shifted_by_hand(image: torch.Tensor, down: int, right: int, color: list[float]) -> torch.Tensor:
     """Move what is shown up by ``down`` and left by ``right``, pixel by pixel."""
     result = torch.empty_like(image)

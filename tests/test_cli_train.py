@@ -29,6 +29,7 @@ FIRST = {
     "weight_decay": ("0.0625", 0.0625), "schedule": ("step", "step"), "warmup": ("0.5", 0.5),
     "milestones": ("1:0.5,2:0.1", {1: 0.5, 2: 0.1}), "ema": ("0.9", 0.9), "image_size": ("17", 17),
     "input_range": ("-0.5,1.5", (-0.5, 1.5)), "channels_last": (None, False),
+    "decay": ("weights", "weights"), "alternate": (None, True),
     "flip": (None, True), "crop_padding": ("2", 2), "shift": ("1", 1.0),
     "rotation": ("5", 5.0), "scale": ("0.1", 0.1), "squeeze": ("0.15", 0.15),
     "shear": ("0.2", 0.2), "elastic": ("0.7", 0.7), "brightness": ("0.3", 0.3),

@@ -48,6 +48,23 @@ def test_weights_move_as_pytorch_moves_them(fields, rival, options):
         assert torch.allclose(mine, yours, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])
+def test_decay_of_weights_leaves_biases_as_they_would_be_without_decay(name):
+    fields = {"optimizer": name, "weight_decay": 0.3}
+    every, weights, none = small_network(), small_network(), small_network()
+    for network, decay in ((every, fields), (weights, fields | {"decay": "weights"}),
+                           (none, fields | {"weight_decay": 0.0})):  # fmt: skip
+        with torch.no_grad():
+            network[0].bias.fill_(2.0)
+        optimizer = Optimizer(network.parameters(), RECIPE.replace(**decay))
+        network(torch.ones(2, 5)).square().sum().backward()
+        optimizer.step(0.1)
+    assert torch.equal(weights[0].bias, none[0].bias)
+    assert torch.equal(weights[0].weight, every[0].weight)
+    assert not torch.equal(weights[0].weight, none[0].weight)
+    assert not torch.equal(every[0].bias, none[0].bias)
+
+
 def test_at_a_constant_rate_weights_and_biases_move_by_alexnet_s_rule():
     """v <- 0.9 v - 0.0005 e w - e g; w <- w + v: there the rate is inside the velocity."""
     network, rate = small_network(), 0.05

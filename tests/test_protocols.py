@@ -24,10 +24,11 @@ from striate.recipes import Recipe
 
 RECIPE = Recipe(network="vgg16", data="imagenet", image_size=256)
 # Printed in the papers: AlexNet 10; VGG 50 a scale, 150 over three; GoogLeNet 144. A dense
-# view is the whole image; VGG averages it with its mirror image, at up to three scales.
+# view is the whole image; VGG averages it with its mirror image, at up to three scales. Jordan's
+# six views count as eight: those that are not moved count twice.
 PAPER_VIEWS = {
     "single": 1, "ten-crop": 10, "dense": 2, "multi-scale": 6, "fifty-crop": 50, "150-crop": 150,
-    "144-crop": 144,
+    "144-crop": 144, "shifts": 8,
 }  # fmt: skip
 
 
@@ -96,6 +97,18 @@ def test_ten_crop_looks_at_the_corners_and_the_middle_of_the_middle_square():
 
 def test_single_looks_at_the_middle():
     assert [corner_of(view) for view in seen(WIDE, "single")] == [(16, 58)]
+
+
+def test_shifts_looks_at_the_middle_twice_and_a_pixel_away_from_it_with_the_edge_reflected():
+    small = spec_of((28, 30), side=30)
+    image = places(28, 30)
+    still, again, down, up = [view[0] for view in views(image, "shifts", RECIPE, small)][::2]
+    assert torch.equal(still, again)
+    assert torch.equal(still[:, 1:-1], image[0])
+    assert torch.equal(down[:, :-1, :-1], still[:, 1:, 1:])
+    assert torch.equal(down[:, -1, :-1], still[:, -2, 1:])
+    assert torch.equal(up[:, 1:, 1:], still[:, :-1, :-1])
+    assert torch.equal(up[:, 1:, 0], still[:, :-1, 1])
 
 
 def test_fifty_crop_looks_at_a_regular_grid_of_5_by_5_over_the_whole_image():
@@ -249,11 +262,11 @@ def test_scores_are_the_average_over_the_views_one_by_one(pooled, protocol, kind
                 pooled(normalize(view, SMALL))
                 for view in views(image[None], protocol, recipe, SMALL)
             ]
-            if protocol in ("dense", "multi-scale") and kind == "scores":
+            if protocol in ("dense", "multi-scale", "shifts") and kind == "scores":
                 expected.append(torch.cat(logits).mean(dim=0))
             else:
                 expected.append(torch.cat(logits).softmax(dim=1).mean(dim=0))
-    if protocol not in ("dense", "multi-scale") or kind == "probabilities":
+    if protocol not in ("dense", "multi-scale", "shifts") or kind == "probabilities":
         scores = scores.softmax(dim=1)  # the crops of all papers average probabilities
     assert torch.allclose(scores, torch.stack(expected), atol=1e-6)
 

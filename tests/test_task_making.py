@@ -95,6 +95,8 @@ def test_weights_and_gradients_need_room():
         ),
         ({"micro_batch": 64, "batch_size": 64}, r"micro_batch 64 does nothing with 64 in a"),
         ({"protocol": "turns"}, r"no protocol is called 'turns'"),
+        ({"alternate": True}, r"--alternate has no effect without --flip; leave it out"),
+        ({"decay": "weights"}, r"--decay has no effect without --weight-decay; leave"),
         (
             {"flip": True, "turns": True},
             r"--flip has no effect beside --turns, which mirror too; l",

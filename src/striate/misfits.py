@@ -99,7 +99,10 @@ def suited(
     if recipe.image_size is not None and recipe.image_size <= least:
         if recipe.crop != "center" and not {"crop", "side_range"} & {*given}:
             changes |= {"crop": "center", "side_range": None}
-        if recipe.protocol not in ("single", "dense", "multi-scale") and "protocol" not in given:
+        if (
+            recipe.protocol not in ("single", "dense", "multi-scale", "shifts")
+            and "protocol" not in given
+        ):
             changes["protocol"] = "single"
         if off := sorted(changes.keys() & {"crop", "protocol"}):
             are = f"{' and '.join(off)} of {recipe.network} {'is' if len(off) == 1 else 'are'} off"

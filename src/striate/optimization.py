@@ -40,7 +40,7 @@ class Optimizer:
 
     Args:
         parameters: In a fixed order; those that need no gradient stay.
-        recipe: ``optimizer``, ``momentum``, ``nesterov``, ``weight_decay`` and ``clip``.
+        recipe: ``optimizer``, ``momentum``, ``nesterov``, ``weight_decay``, ``decay`` and ``clip``.
         roles: One for each parameter; by default all are alike.
 
     Source:
@@ -67,11 +67,13 @@ class Optimizer:
             [torch.zeros_like(parameter) for parameter in self.parameters]
             for _ in range(num_buffers)
         ]
-        # Places of the parameters that move alike: by one rate, as matrices or not.
-        self.groups: dict[tuple[float, bool], list[int]] = {}
+        # Places of the parameters that move alike: by one rate, as matrices or not, by one decay.
+        self.groups: dict[tuple[float, bool, float], list[int]] = {}
         for place, (parameter, role) in enumerate(moving):
             as_matrix = recipe.optimizer == "muon" and role.is_hidden and parameter.ndim > 1
-            self.groups.setdefault((role.factor, as_matrix), []).append(place)
+            decays = recipe.decay == "all" or parameter.ndim > 1
+            decay = recipe.weight_decay if decays else 0.0
+            self.groups.setdefault((role.factor, as_matrix, decay), []).append(place)
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
@@ -84,18 +86,18 @@ class Optimizer:
         if self.recipe.clip:
             length = torch.stack(torch._foreach_norm(every)).norm()
             torch._foreach_mul_(every, (self.recipe.clip / (length + 1e-6)).clamp(max=1))
-        for (factor, as_matrix), places in self.groups.items():
+        for (factor, as_matrix, decay), places in self.groups.items():
             parameters, gradients, *buffers = (
                 [tensors[place] for place in places]
                 for tensors in (self.parameters, every, *self.buffers)
             )
             rate = factor * learning_rate
             if self.recipe.optimizer == "adamw":
-                self._step_adamw(parameters, gradients, buffers, rate)
+                self._step_adamw(parameters, gradients, buffers, rate, decay)
             elif as_matrix:
-                self._step_muon(parameters, gradients, buffers, rate)
+                self._step_muon(parameters, gradients, buffers, rate, decay)
             else:
-                self._step_sgd(parameters, gradients, buffers, rate)
+                self._step_sgd(parameters, gradients, buffers, rate, decay)
         for parameter in self.parameters:
             parameter.grad = None
 
@@ -105,8 +107,9 @@ class Optimizer:
         gradients: list[Tensor],
         buffers: list[list[Tensor]],
         rate: float,
+        decay: float,
     ) -> None:
-        is_muon, decay = self.recipe.optimizer == "muon", self.recipe.weight_decay
+        is_muon = self.recipe.optimizer == "muon"
         if decay and is_muon:
             torch._foreach_mul_(parameters, 1 - rate * decay)
         elif decay:
@@ -135,10 +138,11 @@ class Optimizer:
         gradients: list[Tensor],
         buffers: list[list[Tensor]],
         rate: float,
+        decay: float,
     ) -> None:
         directions = self._along(gradients, buffers, nesterov=True)
-        if self.recipe.weight_decay:
-            torch._foreach_mul_(parameters, 1 - rate * self.recipe.weight_decay)
+        if decay:
+            torch._foreach_mul_(parameters, 1 - rate * decay)
         alike: dict[tuple[int, int], list[int]] = {}
         for place, parameter in enumerate(parameters):
             rows = len(parameter)
@@ -156,9 +160,10 @@ class Optimizer:
         gradients: list[Tensor],
         buffers: list[list[Tensor]],
         rate: float,
+        decay: float,
     ) -> None:
         means, squares = buffers
-        torch._foreach_mul_(parameters, 1 - rate * self.recipe.weight_decay)
+        torch._foreach_mul_(parameters, 1 - rate * decay)
         torch._foreach_lerp_(means, gradients, 1 - _BETAS[0])
         torch._foreach_mul_(squares, _BETAS[1])
         torch._foreach_addcmul_(squares, gradients, gradients, 1 - _BETAS[1])

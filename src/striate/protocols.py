@@ -7,19 +7,21 @@
     fifty-crop  50   5×5 places in the whole image, and their mirror images: VGG
     150-crop   150   the same at three scales: VGG
     144-crop   144   4 scales × 3 squares × (corners, middle, the square shrunk) × 2: GoogLeNet
+    shifts       8   the image twice, it moved by a pixel up left and down right, and mirror images:
+                     Jordan, for small images; the edge of what is moved is reflected
 
 Windows are exact copies of the resized image's pixels, and mirror images of them, but for the
 squares of 144-crop that are resized a second time, to the network's input. On a square
 image the three squares of 144-crop are one, and count three times.
 
-Over windows, softmax probabilities are averaged, as AlexNet, VGG and GoogLeNet do; over whole
-images what the recipe's ``view_average`` says: probabilities, as VGG does, or scores (logits), as
-ResNet does. A whole image's own scores are first averaged over its places, by the network: by
-its ``to_dense()`` where it has that, by its global average pooling otherwise.
+Over windows, softmax probabilities are averaged, as AlexNet, VGG and GoogLeNet do; over whole and
+moved images what the recipe's ``view_average`` says: probabilities, as VGG does, or scores
+(logits), as ResNet and Jordan do. A whole image's own scores are first averaged over its places,
+by the network: by its ``to_dense()`` where it has that, by its global average pooling otherwise.
 
 Source:
     A. Krizhevsky, I. Sutskever and G. E. Hinton, 2012; K. Simonyan and A. Zisserman, 2015;
-    C. Szegedy et al., 2015; K. He, X. Zhang, S. Ren and J. Sun, 2016.
+    C. Szegedy et al., 2015; K. He, X. Zhang, S. Ren and J. Sun, 2016; K. Jordan, 2024.
 """
 
 import itertools
@@ -28,6 +30,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from striate.errors import UsageError
 from striate.modes import evaluating
@@ -35,7 +38,9 @@ from striate.preparation import InputSpec, fit, middle, normalize, resize, size_
 from striate.recipes import Recipe
 from striate.scoring import batch_size_for, logits_of
 
-PROTOCOLS = ("single", "ten-crop", "dense", "multi-scale", "fifty-crop", "150-crop", "144-crop")
+PROTOCOLS = (
+    *("single", "ten-crop", "dense", "multi-scale", "fifty-crop", "150-crop", "144-crop", "shifts"),
+)
 DENSE = ("dense", "multi-scale")
 
 # The scales of VGG and GoogLeNet are for a network that reads this side; others in proportion.
@@ -88,7 +93,7 @@ def check_protocol(protocol: str, network: nn.Module, recipe: Recipe, spec: Inpu
     """
     if protocol not in PROTOCOLS:
         raise UsageError(f"no protocol is called {protocol!r}; known: {', '.join(PROTOCOLS)}")
-    if protocol == "single":
+    if protocol in ("single", "shifts"):
         return
     reads = f"{recipe.network} reads {'x'.join(map(str, spec.input_size))}"
     if protocol in DENSE:
@@ -164,6 +169,8 @@ def _unmirrored(images: Tensor, protocol: str, recipe: Recipe, spec: InputSpec) 
     side = min(spec.image_size)
     if protocol == "dense":
         yield _whole(images, side, spec) if spec.has_window else fit(images, spec)
+    elif protocol == "shifts":
+        yield from _moved(fit(images, spec))
     elif protocol == "multi-scale":
         for scale in scales_for(recipe, spec):
             yield _whole(images, scale, spec)
@@ -180,6 +187,12 @@ def _unmirrored(images: Tensor, protocol: str, recipe: Recipe, spec: InputSpec) 
         for scale in scales_for(recipe, spec) if protocol == "150-crop" else (side,):
             whole = _whole(images, scale, spec)
             yield from _cut(whole, grid(whole.shape[2:], spec.input_size), spec)
+
+
+def _moved(images: Tensor) -> list[Tensor]:
+    """Give images twice, and moved by a pixel up and left, down and right."""
+    padded = F.pad(images, (1, 1, 1, 1), mode="reflect")
+    return [images, images, padded[:, :, 2:, 2:], padded[:, :, :-2, :-2]]
 
 
 def _whole(images: Tensor, side: int, spec: InputSpec) -> Tensor:
@@ -276,6 +289,8 @@ def averaged_scores(
     asked, kind = network, "probabilities"
     if protocol in DENSE:
         asked, kind = _dense_form(network), recipe.view_average
+    elif protocol == "shifts":
+        kind = recipe.view_average
     answers: list[Tensor] = []
     done = 0
     with evaluating(network):

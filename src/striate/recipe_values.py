@@ -3,12 +3,25 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from striate.errors import UsageError
+
+# Names of what an image is shown by at test time; ``protocols`` and ``mask_scoring`` say what.
+Views = Literal[
+    "single",
+    "ten-crop",
+    "dense",
+    "multi-scale",
+    "fifty-crop",
+    "150-crop",
+    "144-crop",
+    "shifts",
+    "turns",
+]
 
 _UNITS = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 

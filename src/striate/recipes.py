@@ -139,6 +139,9 @@ class Recipe(BaseModel):
     weight_decay: float = Field(
         0.0, ge=0, description="Added to the gradient; adamw, muon: decoupled."
     )
+    decay: Literal["all", "weights"] = Field(
+        "all", description="What decays; weights leaves out biases and scales of normalisation."
+    )
     clip: float = Field(
         0.0,
         ge=0,
@@ -232,9 +235,7 @@ class Recipe(BaseModel):
         "before the window is taken, as 256,512 [pixels]; by default image_size, which is "
         "their middle if it is not given.",
     )
-    protocol: Literal[
-        "single", "ten-crop", "dense", "multi-scale", "fifty-crop", "150-crop", "144-crop", "turns"
-    ] = Field(
+    protocol: recipe_values.Views = Field(
         "single",
         description="Views of an image whose answers are averaged at test time; turns, by right "
         "angles and mirrored, is for masks.",
@@ -251,6 +252,7 @@ class Recipe(BaseModel):
     )
 
     flip: bool = Field(False, description="Mirror images left to right at random, half of them.")
+    alternate: bool = Field(False, description="Of flip: drawn once, then each epoch in turn.")
     crop_padding: int = Field(
         0,
         ge=0,

@@ -1,12 +1,12 @@
 """From a recipe to what a training loop needs: data, input, network and task, all agreeing."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from striate.augmentation import misfits_of_tiles
 from striate.batches import input_spec, load_training_data, sized
@@ -44,9 +44,14 @@ OF_MASKS = (
 OF_LABELS = (
     *("rubbish", "auxiliary", "label_smoothing", "image_size", "input_range", "crop"),
     *("side_range", "scales", "view_average", "crop_padding", "pca_color", "mixup", "cutmix"),
+    "alternate",
     *("micro_batch", "sampling", "layout", "test", "group", "fold", "skip_bad"),
 )
 LOSSES_OF_LABELS = ("cross-entropy", "map", "squared-error")
+
+
+# Training images that a network may see before it begins, if it asks.
+SHOWN = 5000
 
 
 class Prepared(NamedTuple):
@@ -139,6 +144,8 @@ def _check_fields(recipe: Recipe, given: Collection[str], *, labels_images: bool
         ("border_sigma", "without --border-weight", not recipe.border_weight),
         ("elastic_points", "without --elastic", not recipe.elastic and not labels_images),
         ("flip", "beside --turns, which mirror too", recipe.turns),
+        ("alternate", "without --flip", not recipe.flip),
+        ("decay", "without --weight-decay", not recipe.weight_decay),
     ):
         if is_idle and idle_name in given and getattr(recipe, idle_name) != _default(idle_name):
             option = f"--{idle_name.replace('_', '-')}"
@@ -174,6 +181,7 @@ def _classification(
     problems = misfits(recipe, spec, has_validation=data.validation is not None)
     _check_fit(recipe, spec, network, problems)
     task = Classification(recipe, spec, data)
+    _show_images(network, task)
     work = trace(network, (spec.channels, *spec.input_size)).multiply_adds
     return Prepared(recipe, spec, task, network, work)
 
@@ -201,6 +209,7 @@ def _file_classification(
     has_validation = len(data.listing.parts.get("validation", ())) > 0
     _check_fit(recipe, spec, network, misfits(recipe, spec, has_validation=has_validation))
     task = FileClassification(recipe, spec, data, reading.workers)
+    _show_images(network, task)
     work = trace(network, (spec.channels, *spec.input_size)).multiply_adds
     facts = {"left_out": list(data.left_out)} if data.left_out else {}
     return Prepared(recipe, spec, task, network, work, write_split(data.listing), facts)
@@ -364,6 +373,19 @@ def require_room(network: nn.Module, available: int | None, *, tunable: bool) ->
             f"the network has {count:,} parameters, which take {amount(needed)} with their "
             f"gradients, and {amount(available)} of memory are free; give {remedy}"
         )
+
+
+def _show_images(network: nn.Module, task: Task) -> None:
+    """Show a network that begins by its images some of the first epoch's."""
+    initialize: Callable[[Tensor], None] | None = getattr(network, "initialize_from", None)
+    if initialize is None:
+        return
+    shown: list[Tensor] = []
+    for batch in task.batches(0, 0):
+        shown.append(batch.images)
+        if sum(map(len, shown)) >= SHOWN:
+            break
+    initialize(torch.cat(shown)[:SHOWN])
 
 
 def _check_choices(recipe: Recipe, num_validation: int) -> None:

@@ -17,16 +17,23 @@ def mirror(images: Tensor, recipe: Recipe, epoch: int, indices: Tensor) -> Tenso
 
     Args:
         images: ``(N, C, *spatial)``, of any type.
-        recipe: ``flip`` says whether, ``seed`` fixes which.
+        recipe: ``flip`` says whether, ``seed`` fixes which; with ``alternate`` the draws are those
+            of the first epoch, and every second epoch the other way round.
         epoch: Counted from 0.
         indices: ``(N,)``, the images' places in the training set.
 
     Returns:
         Images of the same shape; the very same tensor if ``flip`` is off.
+
+    Source:
+        Alternating: K. Jordan, 2024, arXiv:2404.00498.
     """
     if not recipe.flip:
         return images
-    mirrored = uniforms(recipe.seed, epoch, indices, "flip", 1)[:, 0] < 0.5
+    drawn = uniforms(recipe.seed, 0 if recipe.alternate else epoch, indices, "flip", 1)
+    mirrored = drawn[:, 0] < 0.5
+    if recipe.alternate and epoch % 2:
+        mirrored = ~mirrored
     if images.device.type != "cpu":  # where asking how many there are would wait for the device
         return torch.where(each(mirrored, images), images.flip(-1), images)
     chosen = mirrored.nonzero()[:, 0]

@@ -58,7 +58,8 @@ def evaluate(
             "--protocol",
             metavar="NAME",
             help="Views whose answers are averaged, instead of the recipe's: single, ten-crop, "
-            "dense, multi-scale, fifty-crop, 150-crop or 144-crop; for masks single or turns.",
+            "dense, multi-scale, fifty-crop, 150-crop, 144-crop or shifts; for masks single or "
+            "turns.",
         ),
     ] = None,
     error_rate: ErrorRate = None,

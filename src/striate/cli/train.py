@@ -29,7 +29,7 @@ PANELS = {
         "match_histograms",
     ),
     "Optimisation": (
-        *("optimizer", "learning_rate", "momentum", "nesterov", "weight_decay", "clip"),
+        *("optimizer", "learning_rate", "momentum", "nesterov", "weight_decay", "decay", "clip"),
         *("schedule", "warmup", "milestones", "plateau_epochs", "plateau_factor", "ema"),
     ),
     "Fine-tuning": ("freeze", "layer_decay", "layer_rates"),
@@ -37,7 +37,7 @@ PANELS = {
     "Input": ("image_size", "input_range", "channels_last", "crop", "side_range"),
     "Evaluation": ("protocol", "scales", "view_average"),
     "Augmentation": (
-        *("flip", "turns", "crop_padding"),
+        *("flip", "alternate", "turns", "crop_padding"),
         *("shift", "rotation", "scale", "squeeze", "shear", "elastic", "elastic_points"),
         *("pca_color", "brightness", "contrast", "saturation", "hue"),
         *("blur", "grey", "noise", "cutout", "mixup", "cutmix"),
@@ -82,7 +82,7 @@ WORKS_WITH = {
     "plateau_epochs": ("schedule", ("plateau",)),
     "plateau_factor": ("schedule", ("plateau",)),
     "scales": ("protocol", ("multi-scale", "150-crop")),
-    "view_average": ("protocol", ("dense", "multi-scale")),
+    "view_average": ("protocol", ("dense", "multi-scale", "shifts")),
 }
 
 

@@ -26,7 +26,7 @@ __all__ = [
 # Papers whose networks have each a recipe of the same name.
 _NAMED_ALIKE = (
     *("scherer2010", "alexnet", "vgg", "googlenet", "resnet", "allcnn"),
-    *("ciresan2012", "unet", "vnet"),
+    *("jordan2024", "ciresan2012", "unet", "vnet"),
 )
 
 # Name of a recipe → the file in this folder that holds it.
@@ -57,6 +57,8 @@ RECIPES: dict[str, str] = {
     },
     "scherer_mnist-online": "scherer2010",
     "allcnn_c-cifar10-augmented": "allcnn",
+    "cifar10-94": "jordan2024",
+    "cifar10-10min": "jordan2024",
     "unet-isbi": "unet",
     "vnet-hippocampus": "vnet",
     "n4-isbi": "ciresan2012",

@@ -223,6 +223,17 @@ NETWORKS: dict[str, Network] = {
             ("allcnn", "convolution for pooling"),
         )
     },
+    "airbench94": Network(
+        *("jordan2024", "Jordan2024", (3, 32, 32), 10, "Jordan 2024"),
+        title="CIFAR-10 in seconds",
+        recipe="airbench94",
+    ),
+    "airbench94_narrow": Network(
+        *("jordan2024", "Jordan2024", (3, 32, 32), 10, "after Jordan 2024"),
+        title="not the paper's: three quarters as wide",
+        recipe="airbench94_narrow",
+        options=(("width", 48),),
+    ),
     "n4": Network(
         *("ciresan2012", "Ciresan2012", (1, 95, 95), 2, _CIRESAN),
         title="the pixel at the middle of 95x95",
