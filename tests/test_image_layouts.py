@@ -120,14 +120,25 @@ def test_classes_that_differ_in_capitals_or_coding_are_said(tmp_path):
     assert sum("differ in capitals or accents' coding alone" in each for each in listing.notes) == 2
 
 
+def test_numbers_with_and_without_leading_zeros_are_said(tmp_path):
+    touched(tmp_path, "01/1.png", "1/1.png", "0/1.png", "00/1.png", "10/1.png")
+    assert [*read_listing(tmp_path).notes] == [
+        f"classes that differ in leading zeros alone: {names}; rename them if they are one"
+        for names in ("0, 00", "01, 1")
+    ]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode there")
 def test_names_in_any_coding_survive(tmp_path):
-    for name in (b"Stra\xdfe", "雪".encode(), b"a,b"):
-        (tmp_path / os.fsdecode(name)).mkdir()
-        (tmp_path / os.fsdecode(name) / os.fsdecode(b"\xff.png")).write_bytes(name)
+    for name in ("Straße", "雪", "a,b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / os.fsdecode(b"\xff.png")).write_text(name)
     listing = read_listing(tmp_path)
-    assert {place.read() for place in listing.places} == {b"Stra\xdfe", "雪".encode(), b"a,b"}
-    assert "Stra\udcdfe" in listing.classes
+    assert {place.read().decode() for place in listing.places} == {"Straße", "雪", "a,b"}
+    assert listing.classes == ("Straße", "a,b", "雪")
+    touched(tmp_path, os.fsdecode(b"Stra\xdfe/1.png"))
+    with pytest.raises(DataError, match=r"1 class whose name is no UTF-8: b'Stra\\xdfe'; rename"):
+        read_listing(tmp_path)
 
 
 def test_a_folder_around_all_is_gone_into_and_said(tmp_path):

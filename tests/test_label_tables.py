@@ -5,6 +5,7 @@ import json
 import pytest
 
 from striate.datasets.image_layouts import read_listing
+from striate.datasets.splits import split
 from striate.errors import DataError
 
 
@@ -81,6 +82,29 @@ def test_tables_named_as_parts_are_parts(folder):
     }
     write(folder, "path,label\nimages/4.png,a\n", "more.csv")
     with pytest.raises(DataError, match=r"holds 3 tables of images, Test.csv, more.csv, train"):
+        read_listing(folder)
+
+
+def test_images_of_tables_without_a_group_go_by_themselves(folder):
+    rows = "".join(f"images/{n}.png,{'ab'[n % 2]},p{n // 4}\n" for n in range(1, 7))
+    write(folder, f"path,label,patient\n{rows}", "train.csv")
+    write(folder, "path,label\nimages/7.png,a\nimages/8.png,b\n", "test.csv")
+    listing = read_listing(folder)
+    assert listing.groups == (*("p0",) * 3, *("p1",) * 3, "images/7.png", "images/8.png")
+    assert listing.notes == (
+        "images of one patient stay in one part",
+        "no column of groups in test.csv: each image there may go by itself",
+    )
+    parts = split(listing, validation=0.5, test=0, seed=0).parts
+    assert parts["validation"].tolist() in ([0, 1, 2], [3, 4, 5])
+
+
+def test_a_column_of_parts_must_not_contradict_the_table_s_own(folder):
+    write(folder, "path,label,split\nimages/1.png,a,Training\nimages/2.png,b,train\n", "train.csv")
+    write(folder, "path,label\nimages/3.png,a\n", "val.csv")
+    assert [len(each) for each in read_listing(folder).parts.values()] == [2, 1]
+    write(folder, "path,label,split\nimages/1.png,a,train\nimages/2.png,b,test\n", "train.csv")
+    with pytest.raises(DataError, match=r"train.csv, line 3: column split says test, but this .*t"):
         read_listing(folder)
 
 

@@ -301,6 +301,16 @@ def test_a_split_of_other_images_is_refused_with_counts():
             apply_split(done, wrong)
 
 
+def test_a_part_that_there_is_not_is_refused_with_its_line():
+    whole = listing([0, 1])
+    text = write_split(whole)
+    first = whole.places[0].name
+    edited = text.replace(f"{first},class0,train", f"{first},class0,val")
+    told = rf"line 2 of the split puts {first} into val, which is no part; it may be train, valid"
+    with pytest.raises(DataError, match=told):
+        apply_split(whole, edited)
+
+
 def test_parts_come_in_their_order():
     assert [*in_parts(["test", "validation", "train", "test"])] == ["train", "validation", "test"]
 

@@ -1,5 +1,6 @@
 """Images with labels, as a layout's reader finds them, put together into a listing."""
 
+import os
 import re
 import unicodedata
 from collections import Counter, defaultdict
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from striate.datasets.listing import Listing, Place, counted, some
+from striate.datasets.listing import Listing, Place, counted, shown, some
 from striate.datasets.splits import in_parts
 from striate.errors import DataError
 
@@ -55,9 +56,15 @@ class Gathering:
                 number where all are whole numbers.
 
         Raises:
-            DataError: There are fewer than two classes.
+            DataError: There are fewer than two classes, or the name of one is no text.
         """
         classes = [*order] if order is not None else in_order({*self.labels, *self.classes})
+        coded = [ascii(os.fsencode(each)) for each in classes if shown(each) != each]
+        if coded:
+            raise DataError(
+                f"{source} has {counted(len(coded), 'class')} whose name is no UTF-8: "
+                f"{some(coded)}; rename the folder or the label"
+            )
         if len(classes) < 2:
             raise DataError(
                 f"{source} has images of one class alone, {some(classes)}, so there is nothing to "
@@ -108,20 +115,25 @@ def in_order(classes: Collection[str]) -> list[str]:
         >>> in_order({"10", "9"}), in_order({"10", "9", "x"})
         (['9', '10'], ['10', '9', 'x'])
     """
-    if all(re.fullmatch("[0-9]+", each) for each in classes):
+    if _are_numbers(classes):
         return sorted(classes, key=lambda each: (int(each), each))
     return sorted(classes)
+
+
+def _are_numbers(names: Iterable[str]) -> bool:
+    return all(re.fullmatch("[0-9]+", each) for each in names)
 
 
 def _colliding(classes: Iterable[str]) -> list[str]:
     alike: dict[str, list[str]] = defaultdict(list)
     for each in classes:
-        alike[unicodedata.normalize("NFKC", each).casefold().strip()].append(each)
+        name = unicodedata.normalize("NFKC", each).casefold().strip()
+        alike[name.lstrip("0") or "0" if re.fullmatch("[0-9]+", name) else name].append(each)
     return [
-        f"classes that differ in capitals or accents' coding alone: {some(names)}; rename them if "
-        "they are one"
+        f"classes that differ in {what} alone: {some(names)}; rename them if they are one"
         for names in alike.values()
         if len(names) > 1
+        for what in ["leading zeros" if _are_numbers(names) else "capitals or accents' coding"]
     ]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from striate.datasets.gathering import PART_NAMES, Gathering
+from striate.datasets.gathering import PART_NAMES, Gathering, below
 from striate.datasets.listing import Place, counted, shown, some
 from striate.errors import DataError
 
@@ -119,6 +119,7 @@ def read_label_tables(
 
     Paths are relative to their table's folder. The columns are known by their names: a path
     (``PATHS``) and a label (``LABELS``) must be, a part (``SPLITS``) and a group (``GROUPS``) may.
+    Where one table of several has a group, images of the others are each a group of their own.
 
     Args:
         files: Tables, each with the part that all of it belongs to, if it is one.
@@ -127,16 +128,17 @@ def read_label_tables(
 
     Raises:
         DataError: A column is missing, labels are empty, several in one cell or numbers with
-            fractions, parts are unknown, images are missing or named twice. Lines are counted and
-            the first are named.
+            fractions, parts are unknown or not the table's, images are missing or named twice.
+            Lines are counted and the first are named.
     """
     gathered = Gathering()
     seen: dict[str, str] = {}
+    ungrouped: list[str] = []
     for file, part in files:
         rows = read_rows(file)
         columns = _columns(file, rows)
         labels = _labels(file, rows, columns)
-        parts = _parts(file, rows, columns) if part is None else [part] * len(rows)
+        parts = _parts(file, rows, columns, part)
         places = _places(file, rows, columns.path, folder, gathered.notes)
         _refuse_twice(file, rows, places, seen)
         if by_folder and part is None and not any(parts):
@@ -144,11 +146,18 @@ def read_label_tables(
         gathered.places += places
         gathered.labels += labels
         gathered.parts += parts
-        gathered.groups += _groups(file, rows, columns, gathered.notes)
+        groups = _groups(file, rows, columns, gathered.notes)
+        if not groups:
+            ungrouped.append(below(file, folder))
+        gathered.groups += groups or [place.name for place in places]
         for name in columns.others if len(files) == 1 else ():
             gathered.columns[name] = [_text(row.cells.get(name)) for row in rows]
-    if len(gathered.groups) != len(gathered.places):
+    if len(ungrouped) == len(files):
         gathered.groups = []
+    elif ungrouped:
+        gathered.notes.append(
+            f"no column of groups in {some(ungrouped)}: each image there may go by itself"
+        )
     return gathered
 
 
@@ -237,9 +246,11 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _parts(file: Path, rows: Sequence[Row], columns: _Columns) -> list[str | None]:
+def _parts(
+    file: Path, rows: Sequence[Row], columns: _Columns, part: str | None
+) -> list[str | None]:
     if columns.split is None:
-        return [None] * len(rows)
+        return [part] * len(rows)
     told = [_text(row.cells.get(columns.split)).lower() for row in rows]
     wrong = [row.line for row, each in zip(rows, told, strict=True) if each not in PART_NAMES]
     if wrong:
@@ -248,7 +259,15 @@ def _parts(file: Path, rows: Sequence[Row], columns: _Columns) -> list[str | Non
             f"{_lines(file, wrong)}: column {columns.split} says "
             f"{some([each or 'nothing' for each in unknown])}; it may be {', '.join(PART_NAMES)}"
         )
-    return [PART_NAMES[each] for each in told]
+    parts: list[str | None] = [PART_NAMES[each] for each in told]
+    others = [index for index, each in enumerate(parts) if part is not None and each != part]
+    if others:
+        raise DataError(
+            f"{_lines(file, [rows[index].line for index in others])}: column {columns.split} says "
+            f"{told[others[0]]}, but this table is the {part} part by its name or folder; move "
+            "the lines to the other table, or take the column out"
+        )
+    return parts
 
 
 def _parts_by_folder(file: Path, places: Sequence[Place]) -> list[str | None]:
