@@ -5,10 +5,10 @@ import torch
 
 from striate.augmentation import mirror, outside_color, shift_colors, shift_pixels
 from striate.batches import (
-    hold_out,
     input_spec,
     load_training_data,
     sized,
+    split_by_class,
     steps_per_epoch,
     training_batches,
 )
@@ -104,19 +104,19 @@ def test_an_image_is_changed_the_same_in_any_batch(part, changes, exact):
 
 def test_held_out_images_are_stratified_and_neither_lost_nor_shared(part):
     numbered = Part(torch.arange(51).view(51, 1, 1, 1), part.targets)
-    training, validation = hold_out(numbered, 0.3, seed=5)
+    training, validation = split_by_class(numbered, 0.3, seed=5)
     assert torch.bincount(validation.targets).tolist() == [5, 5, 5]
     together = torch.cat([training.images, validation.images]).flatten()
     assert sorted(together.tolist()) == list(range(51))
     assert torch.equal(part.targets[validation.images.flatten()], validation.targets)
-    again = hold_out(numbered, 0.3, seed=5)[1]
+    again = split_by_class(numbered, 0.3, seed=5)[1]
     assert torch.equal(again.images, validation.images)
-    assert not torch.equal(hold_out(numbered, 0.3, seed=6)[1].images, validation.images)
+    assert not torch.equal(split_by_class(numbered, 0.3, seed=6)[1].images, validation.images)
 
 
 def test_a_class_of_one_image_stays_in_training():
     part = Part(torch.zeros(5, 1, 2, 2), torch.tensor([0, 0, 0, 0, 1]))
-    training, validation = hold_out(part, 0.01, seed=0)
+    training, validation = split_by_class(part, 0.01, seed=0)
     assert validation.targets.tolist() == [0]
     assert 1 in training.targets
 

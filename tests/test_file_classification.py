@@ -1,5 +1,6 @@
 """From class folders on disk to a run, and back: the same bits whoever reads the files."""
 
+import io
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -24,7 +26,7 @@ from striate.batches import training_batches
 from striate.cli import run_command
 from striate.datasets.sets import Part
 from striate.display import Silent
-from striate.errors import DataError
+from striate.errors import DataError, UsageError
 from striate.file_classification import FileClassification
 from striate.file_data import Reading, file_spec, form_for, read_files
 from striate.recipes import Recipe
@@ -145,6 +147,29 @@ def test_a_command_that_only_a_run_or_a_recipe_names_is_not_run(trained, tmp_pat
         assert run_command(command) == 2
         assert "if you trust it" in capsys.readouterr().err
     assert not victim.exists()
+
+
+def test_a_run_on_a_command_is_resumed_from_another_folder(photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("STRIATE_CACHE", str(tmp_path / "cache"))
+    home, other = tmp_path / "home", tmp_path / "other"
+    home.mkdir()
+    other.mkdir()
+    with tarfile.open(home / "a.tar", "w") as archive:
+        for file in sorted(photos.rglob("*.*"))[:40] + sorted(photos.rglob("*.*"))[-20:]:
+            archive.add(file, file.name)
+            label = tarfile.TarInfo(f"{file.stem}.cls")
+            label.size = len(file.parent.name)
+            archive.addfile(label, io.BytesIO(file.parent.name.encode()))
+    monkeypatch.chdir(home)
+    recipe = Recipe(network="lenet5_relu", data="pipe:cat a.tar", epochs=1)
+    run = train(recipe, tmp_path / "run", reading=Reading(None, 0))
+    monkeypatch.chdir(other)
+    resume(run.path, reading=Reading(None, 0))
+    shutil.rmtree(tmp_path / "cache")
+    with pytest.raises(UsageError, match="if you trust it"):
+        resume(run.path, reading=Reading(None, 0))
+    monkeypatch.chdir(home)
+    resume(run.path, data_dir=Path("pipe:cat a.tar"), reading=Reading(None, 0))
 
 
 def test_views_of_files_are_averaged_too(trained, tmp_path):

@@ -198,6 +198,7 @@ def test_many_wrong_lines_are_counted_and_five_are_named(folder):
     [
         ('{"file_name": 1', r"metadata.jsonl, line 1 is no JSON \(.*\); correct it"),
         ("[1]", r"metadata.jsonl, line 1 is no object as"),
+        ('{"file_name":"\\ud800"}', r"metadata.jsonl, line 1 is no text \(half of a pair ..ud800"),
         ('{"file_name":"images/1.png","label":null}', "line 1: no label; fill"),
         ('{"file_name":"images/1.png","label":["a","b"]}', "line 1: several labels for an image"),
         ('{"file_name":"images/1.png","text":"a cat"}', "no column for the label but file_name, t"),

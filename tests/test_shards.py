@@ -10,7 +10,8 @@ import pytest
 from striate.datasets import list_images
 from striate.datasets.image_layouts import read_listing
 from striate.datasets.shards import expand_braces, is_shards
-from striate.errors import DataError
+from striate.errors import DataError, UsageError
+from striate.file_data import default_reading
 
 
 def pack(path, members, mode="w"):
@@ -146,6 +147,10 @@ def test_names_that_the_table_of_classes_lacks_are_refused(tmp_path):
             {"1.jpg": b"", "1.json": b'{"label": [1, 2]}'},
             r"says \[1, 2\], which is no single class",
         ),
+        (
+            {"1.jpg": b"", "1.json": b'"\\ud800"'},
+            "1.json says .*, which is no text; give each image",
+        ),
         ({"1.jpg": b"", "1.json": b'{"label": 0.5}'}, "says 0.5, which is no single class; give"),
         ({"1.txt": b""}, "holds no image; their names end in .png"),
         ({"1.jpg": b"", "1.cls": b"a"}, "images of one class alone, a, so"),
@@ -196,7 +201,7 @@ def test_what_a_command_writes_is_kept_and_read_again(tmp_path, monkeypatch):
     command = f"pipe:gzip -c '{file}' | gunzip -c"
     first = list_images(command)
     assert [label for label, _ in labelled(first).values()] == ["0", "1", "0", "1"]
-    (kept,) = (tmp_path / "cache" / "striate" / "shards").iterdir()
+    (kept,) = (tmp_path / "cache" / "striate" / "shards").rglob("*.tar")
     assert kept.read_bytes() == file.read_bytes()
     assert first.notes == (f"{command.removeprefix('pipe:')}: kept as {kept}",)
     file.unlink()
@@ -217,7 +222,97 @@ def test_what_a_command_writes_is_kept_and_read_again(tmp_path, monkeypatch):
 def test_a_command_that_fails_is_refused_and_nothing_is_kept(tmp_path, command, told):
     with pytest.raises(DataError, match=told):
         read_listing(f"pipe:{command}", cache=tmp_path)
-    assert [*(tmp_path / "shards").iterdir()] == []
+    assert [*(tmp_path / "shards").rglob("*.tar")] == []
+
+
+def test_a_command_in_another_folder_is_another_and_a_run_finds_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("STRIATE_CACHE", str(tmp_path / "cache"))
+    for name, numbers in (("one", (0, 1)), ("other", (2, 3))):
+        pack(tmp_path / name / "a.tar", samples(numbers))
+    monkeypatch.chdir(tmp_path / "one")
+    one = list_images("pipe:cat a.tar")
+    monkeypatch.chdir(tmp_path / "other")
+    assert list_images("pipe:cat a.tar", typed=False).places == one.places
+    other = list_images("pipe:cat a.tar")
+    assert [place.read() for place in other.places] == [b"image 2", b"image 3"]
+    told = r"pipe:cat a.tar was run in 2 folders, whose output is kept: .*; go to the one that is m"
+    with pytest.raises(UsageError, match=told):
+        list_images("pipe:cat a.tar", typed=False)
+    assert {place.name.partition("/")[0] for place in one.places} == {
+        place.name.partition("/")[0] for place in other.places
+    }
+    monkeypatch.chdir(tmp_path / "one")
+    assert list_images("pipe:cat a.tar").places == one.places
+
+
+def test_the_output_of_commands_is_kept_where_images_are_or_in_the_user_s_folder(
+    tmp_path, monkeypatch
+):
+    pack(tmp_path / "a.tar", samples(range(2)))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    for given, folder in ((str(tmp_path / "other"), "other"), ("off", "user/striate")):
+        monkeypatch.setenv("STRIATE_CACHE", given)
+        listing = list_images(f"pipe:cat {tmp_path}/a.tar")
+        assert listing.places[0].path.startswith(str(tmp_path / folder / "shards"))
+        assert default_reading().cache == (None if given == "off" else tmp_path / folder)
+
+
+def test_links_in_an_archive_are_the_files_that_they_lead_to(tmp_path):
+    for name, content in (("x/1.jpg", "one"), ("x/1.cls", "a"), ("y/3.cls", "b")):
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set" / name).write_text(content)
+    (tmp_path / "set/x/2.jpg").hardlink_to(tmp_path / "set/x/1.jpg")
+    (tmp_path / "set/x/2.cls").hardlink_to(tmp_path / "set/y/3.cls")
+    (tmp_path / "set/y/3.jpg").symlink_to("../x/2.jpg")
+    (tmp_path / "set/latest").symlink_to("x")
+    subprocess.run(["tar", "-cf", "set.tar", "-C", "set", "."], cwd=tmp_path, check=True)
+    listing = read_listing(tmp_path / "set.tar")
+    assert labelled(listing) == {
+        "set.tar/x/1.jpg": ("a", b"one"),
+        "set.tar/x/2.jpg": ("b", b"one"),
+        "set.tar/y/3.jpg": ("b", b"one"),
+    }
+    assert listing.notes == ()
+    for target in ("nowhere.jpg", "4.jpg", str(tmp_path / "set/x/1.jpg")):
+        (tmp_path / "set/y/4.jpg").unlink(missing_ok=True)
+        (tmp_path / "set/y/4.jpg").symlink_to(target)
+        subprocess.run(["tar", "-cf", "set.tar", "-C", "set", "x", "y"], cwd=tmp_path, check=True)
+        with pytest.raises(
+            DataError, match=r"holds 1 link to no file in it: y/4.jpg \(to .*; pack"
+        ):
+            read_listing(tmp_path / "set.tar")
+
+
+def test_samples_with_a_class_and_no_image_are_said(tmp_path):
+    members = samples(range(4)) | {"5.cls": b"0", "6.cls": b"1", "6.heic": b"", "7.txt": b""}
+    members |= {"8.json": b'{"label": 1}', "info.json": b"[1, 2]", "9.json": b"{}"}
+    assert "3 samples with a class and no image in set.tar, left out: 5, 6, 8" in (
+        read_listing(pack(tmp_path / "set.tar", members)).notes
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (
+            ("train-0.tar", "val-0.tar", "extra-0.tar"),
+            "holds 1 shard without a part in their name: extra-0.tar; others are in one: train-0.t",
+        ),
+        (("train/0.tar", "val/0.tar", "x.tar"), "holds 1 shard beside its folders of parts: x.tar"),
+        (
+            ("x.tar", "cat/1.png", "dog/1.png"),
+            r"1 shard \(x.tar\) and images in files \((cat|dog)/1.png\); give --layout shards for",
+        ),
+    ],
+)
+def test_archives_beside_others_or_beside_images_are_refused(tmp_path, names, told):
+    for number, name in enumerate(names):
+        pack(tmp_path / name, samples(range(3 * number, 3 * number + 3)))
+    with pytest.raises(DataError, match=told):
+        read_listing(tmp_path)
+    if "cat/1.png" in names:
+        assert read_listing(tmp_path, "shards").layout.startswith("1 shard")
+        assert read_listing(tmp_path, "folders").layout.startswith("class folders")
 
 
 def test_a_pattern_in_a_command_stands_for_several(tmp_path):

@@ -126,7 +126,7 @@ def load_training_data(recipe: Recipe, data_dir: Path | None = None) -> Training
     if recipe.validation == 0:
         validation = None
     elif validation is None:
-        training, validation = hold_out(training, recipe.validation, recipe.seed)
+        training, validation = split_by_class(training, recipe.validation, recipe.seed)
     if validation is not None and len(validation.targets) == 0:
         raise DataError(
             f"{images.source} has one image a class, so none can be held out for validation; "
@@ -142,7 +142,7 @@ def load_training_data(recipe: Recipe, data_dir: Path | None = None) -> Training
     )
 
 
-def hold_out(part: Part, share: float, seed: int) -> tuple[Part, Part]:
+def split_by_class(part: Part, share: float, seed: int) -> tuple[Part, Part]:
     """Split a part in two, class by class: what stays for training, what validates.
 
     Args:
@@ -153,7 +153,7 @@ def hold_out(part: Part, share: float, seed: int) -> tuple[Part, Part]:
 
     Example:
         >>> part = Part(torch.zeros(10, 1, 4, 4), torch.tensor([0] * 6 + [1] * 4))
-        >>> training, validation = hold_out(part, 0.5, seed=0)
+        >>> training, validation = split_by_class(part, 0.5, seed=0)
         >>> validation.targets.tolist()
         [0, 0, 0, 1, 1]
     """

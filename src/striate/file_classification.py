@@ -111,15 +111,16 @@ def files_again(run: Run, recipe: Recipe, reading: Reading, display: Display) ->
 
     Args:
         run: One that was trained on files.
-        recipe: The run's, with the place where its data are now.
+        recipe: The run's own object; or a copy with the place of its data that a person gave,
+            which may be a command to run.
         reading: As in ``read_files``.
         display: As in ``read_files``.
 
     Raises:
         DataError: Images cannot be read, are missing or have come in addition.
     """
-    is_moved = recipe.data != run.recipe.data
-    listing = list_images(recipe.data, layout=recipe.layout, typed=is_moved)
+    is_typed = recipe is not run.recipe  # also where what was typed is what the run says
+    listing = list_images(recipe.data, layout=recipe.layout, typed=is_typed)
     if listing is None or run.split is None:
         raise DataError(f"{recipe.data} holds no images in files, as this run was trained on")
     form = Form(run.spec.kept_size, run.spec.kept_side)

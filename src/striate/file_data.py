@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import platformdirs
 import torch
 from torch import Tensor
 
@@ -17,6 +16,7 @@ from striate.datasets.listing import Listing
 from striate.display import Display
 from striate.errors import DataError
 from striate.figures import SAMPLE, figure_extent
+from striate.files import cache_root
 from striate.image_store import Form, ImageStore, open_store
 from striate.preparation import InputSpec, size_with_side
 from striate.recipes import Recipe
@@ -39,11 +39,9 @@ class Reading(NamedTuple):
 
 
 def default_reading() -> Reading:
-    """Keep images in the user's cache folder; use all processors that this process may."""
-    given = os.environ.get("STRIATE_CACHE")
-    folder = Path(given).expanduser() if given else platformdirs.user_cache_path("striate")
+    """Keep images where ``files.cache_root`` says; use all processors that this process may."""
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes under torchrun share them
-    return Reading(None if given == "off" else folder, max(1, processors() // here))
+    return Reading(cache_root(), max(1, processors() // here))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,26 @@ from pathlib import Path
 from striate.errors import RunError
 
 
+def cache_root() -> Path | None:
+    """Find the folder in which what can be made again is kept.
+
+    Returns:
+        The environment variable ``STRIATE_CACHE``, or the user's cache folder; None where the
+        variable is ``off``.
+    """
+    given = os.environ.get("STRIATE_CACHE")
+    if given == "off":
+        return None
+    return Path(given).expanduser() if given else user_cache()
+
+
+def user_cache() -> Path:
+    """Find the user's own cache folder, which no variable of ours moves."""
+    import platformdirs
+
+    return platformdirs.user_cache_path("striate")
+
+
 def write_file(path: Path, content: bytes | str) -> None:
     """Write a file so that a kill at any instant leaves the old content or the new, never a part.
 

@@ -107,14 +107,19 @@ def list_images(data: str, *, layout: str = "auto", typed: bool = True) -> Listi
     if layout == "auto" and known:
         return None
     from striate.datasets.image_layouts import read_listing
-    from striate.datasets.shards import need_commands
 
-    if not typed and need_commands(path, _roots(None)[-1]):
+    if typed or not path.startswith(PIPE):
+        return read_listing(path, layout)
+    from striate.datasets.image_layouts import outputs_folder
+    from striate.datasets.shards import kept_outputs
+
+    outputs = kept_outputs(path, outputs_folder())
+    if outputs is None:
         raise UsageError(
             f"the run's data come from a command, {data}, whose output is not kept any more; give "
             "it as --data-dir of --resume, or --data of evaluate, if you trust it"
         )
-    return read_listing(path, layout)
+    return read_listing(path, layout, outputs=outputs)
 
 
 def load_masks(data: str, *, data_dir: Path | None = None, parts: Sequence[str] = PARTS) -> MaskSet:

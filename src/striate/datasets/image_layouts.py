@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from striate.datasets.class_folders import read_class_folders
+from striate.datasets.class_folders import Walk, images_below, read_class_folders
 from striate.datasets.gathering import below
 from striate.datasets.label_tables import (
     TABLES,
@@ -13,16 +13,23 @@ from striate.datasets.label_tables import (
     tables_in,
 )
 from striate.datasets.layouts import recognise
-from striate.datasets.listing import Listing, some
+from striate.datasets.listing import Listing, counted, some
 from striate.datasets.mask_layouts import holds_masks
 from striate.datasets.shards import is_shards, read_shards, shards_in
 from striate.errors import DataError, UsageError
+from striate.files import cache_root, user_cache
 
 ImageLayout = Literal["auto", "folders", "table", "huggingface", "shards"]
 PACKED = (".zip", ".rar", ".7z")
 
 
-def read_listing(data: str | Path, layout: str = "auto", *, cache: Path | None = None) -> Listing:
+def read_listing(
+    data: str | Path,
+    layout: str = "auto",
+    *,
+    cache: Path | None = None,
+    outputs: Path | None = None,
+) -> Listing:
     """List the images of a set that lies in files; none of them is opened.
 
     Args:
@@ -30,7 +37,8 @@ def read_listing(data: str | Path, layout: str = "auto", *, cache: Path | None =
             ``pipe:COMMAND``.
         layout: As an ``ImageLayout``; auto looks in this order: shards, Hugging Face's metadata
             file, a table, class folders.
-        cache: Where the output of commands is kept; the user's cache folder by default.
+        cache: Where the output of commands is kept; ``outputs_folder`` by default.
+        outputs: The folder therein, as in ``read_shards``.
 
     Returns:
         The images sorted by name, the classes by name (by number where all are numbers). The
@@ -53,7 +61,7 @@ def read_listing(data: str | Path, layout: str = "auto", *, cache: Path | None =
     data = str(data)
     try:
         if layout == "shards" or (layout == "auto" and is_shards(data) and not Path(data).is_dir()):
-            return read_shards(data, cache or _cache())
+            return read_shards(data, cache or outputs_folder(), outputs)
         path = Path(data)
         return _read_file(path, layout) if path.is_file() else _read_folder(path, layout, cache)
     except OSError as error:
@@ -61,10 +69,9 @@ def read_listing(data: str | Path, layout: str = "auto", *, cache: Path | None =
         raise DataError(f"could not look into {where}: {error.strerror or error}") from error
 
 
-def _cache() -> Path:
-    import platformdirs
-
-    return platformdirs.user_cache_path("striate")
+def outputs_folder() -> Path:
+    """Say where the output of commands is kept, also where images are not."""
+    return cache_root() or user_cache()
 
 
 def _read_file(path: Path, layout: str) -> Listing:
@@ -96,8 +103,16 @@ def _read_folder(folder: Path, layout: str, cache: Path | None) -> Listing:
             f"{folder} holds images with masks; train a network that labels pixels, unet say, or "
             "give --layout folders to take its folders as classes"
         )
-    if shards_in(folder):
-        return read_shards(str(folder), cache or _cache())
+    shards = shards_in(folder)
+    if shards:
+        image = next(images_below(folder, "", Walk()), None)
+        if image is not None:
+            raise DataError(
+                f"{folder} holds {counted(len(shards), 'shard')} ({below(shards[0][0], folder)}) "
+                f"and images in files ({image}); give --layout shards for the ones, or --layout "
+                "folders (or table) for the others"
+            )
+        return read_shards(str(folder), cache or outputs_folder())
     metadata = metadata_files(folder)
     if metadata and all(path.suffix == ".jsonl" or names_images(path) for path, _ in metadata):
         return _read_tables(metadata, folder, "Hugging Face's metadata")

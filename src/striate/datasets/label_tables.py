@@ -26,6 +26,7 @@ GROUPS = (
     *("participant_id", "video", "video_id", "plate", "plate_id"),
 )
 SEPARATED = re.compile(r"[^;|]*[^;|\s][^;|]*([;|][^;|]*[^;|\s][^;|]*)+|\[.*\]|\{.*\}|\(.*,.*\)")
+HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # no byte kept as a surrogate either
 
 
 class Row(NamedTuple):
@@ -109,6 +110,10 @@ def _json_rows(text: str, file: Path) -> Iterator[Row]:
             raise DataError(f"{file}, line {number} is no JSON ({error}); correct it") from error
         if not isinstance(cells, dict):
             raise DataError(f'{file}, line {number} is no object as {{"file_name": ...}}')
+        if "\\ud" in line.lower() and (half := HALF.search(json.dumps(cells, ensure_ascii=False))):
+            raise DataError(
+                f"{file}, line {number} is no text (half of a pair {half[0]!a}); correct it"
+            )
         yield Row(number, {str(name).strip().lower(): value for name, value in cells.items()})
 
 

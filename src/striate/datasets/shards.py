@@ -10,18 +10,21 @@ patterns.
 
 import hashlib
 import json
+import os
+import posixpath
 import re
 import shutil
 import subprocess
-import tarfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from striate.datasets.gathering import PART_NAMES, Gathering, below, skipped
 from striate.datasets.listing import Listing, Place, counted, some
-from striate.errors import DataError
+from striate.datasets.tar_members import Member, members_of
+from striate.errors import DataError, UsageError
 from striate.fetching import locked_folder
 from striate.files import replacing
 from striate.images import SUFFIXES
@@ -30,17 +33,9 @@ PIPE = "pipe:"
 CLASSES = "classes.txt"
 PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 BRACES = re.compile(r"\{([0-9]+)\.\.([0-9]+)\}")
+LABELLED = ("cls", "json")  # endings of members that hold a class
+MOST_LINKS = 8  # one behind another
 LABEL_KEYS = ("label", "cls", "class", "target", "category")
-
-
-class Member(NamedTuple):
-    """A file in an archive: its sample's name, its ending, and where its bytes are."""
-
-    key: str
-    ending: str
-    name: str
-    offset: int
-    size: int
 
 
 def is_shards(data: str) -> bool:
@@ -78,17 +73,29 @@ def expand_braces(pattern: str) -> list[str]:
 
 
 def shards_in(folder: Path) -> list[tuple[Path, str | None]]:
-    """Find the archives of a folder, and their parts by their folders or their names."""
+    """Find the archives of a folder, and their parts by their folders or their names.
+
+    Raises:
+        DataError: Some are in parts, and others not.
+    """
     found: list[tuple[Path, str | None]] = []
     for place in (folder, *sorted(path for path in folder.iterdir() if path.is_dir())):
         part = PART_NAMES.get(place.name.lower()) if place != folder else None
         if place == folder or part:
             files = sorted(path for path in place.iterdir() if path.suffix.lower() == ".tar")
             found += [(path, part) for path in files if not path.name.startswith(".")]
-    if any(part for _, part in found):
-        return [(path, part) for path, part in found if part]
-    named = [(path, _part_in(path.stem)) for path, _ in found]
-    return named if all(part for _, part in named) else found
+    by_folder = any(part for _, part in found)
+    named = found if by_folder else [(path, _part_in(path.stem)) for path, _ in found]
+    lacking = [path.name for path, part in named if part is None]
+    if 0 < len(lacking) < len(named):
+        where = "beside its folders of parts" if by_folder else "without a part in their name"
+        others = [below(path, folder) for path, part in named if part]
+        remedy = "move them into one" if by_folder else "rename them"
+        raise DataError(
+            f"{folder} holds {counted(len(lacking), 'shard')} {where}: {some(lacking)}; others "
+            f"are in one: {some(others)}; {remedy}, or take them away"
+        )
+    return named
 
 
 def _part_in(name: str) -> str | None:
@@ -96,7 +103,7 @@ def _part_in(name: str) -> str | None:
     return words[0] if len(set(words)) == 1 else None
 
 
-def read_shards(data: str, cache: Path) -> Listing:
+def read_shards(data: str, cache: Path, outputs: Path | None = None) -> Listing:
     """List the samples of archives.
 
     A file ``classes.txt`` beside them, a name a line, gives the names and the order of classes
@@ -107,18 +114,21 @@ def read_shards(data: str, cache: Path) -> Listing:
             pattern as ``shards-{0000..0003}.tar``; or ``pipe:COMMAND``, whose output is an
             archive. A pattern in a command stands for several commands.
         cache: Where the output of commands is kept.
+        outputs: The folder therein, as ``kept_outputs`` found it; that of the working folder by
+            default, since a command means other files in another folder.
 
     Raises:
         DataError: An archive is missing, packed, cut short or none, or a command fails; samples
-            have no class, several images or one name; some are named.
+            have no class, several images or one name; links lead nowhere; some are named.
     """
     gathered = Gathering()
     if data.startswith(PIPE):
+        digest = hashlib.sha256(os.fsencode(Path.cwd())).hexdigest()[:16]
+        folder, name = outputs or cache / "shards" / digest, "pipe"
         files: list[tuple[Path, str | None]] = [
-            (spool(command, cache / "shards", gathered.notes), None)
+            (spool(command, folder, gathered.notes), None)
             for command in expand_braces(data.removeprefix(PIPE))
         ]
-        folder, name = cache / "shards", "pipe"
     elif Path(data).is_dir():
         folder = Path(data)
         files, name = shards_in(folder), folder.resolve().name
@@ -144,58 +154,6 @@ def read_shards(data: str, cache: Path) -> Listing:
     return gathered.listing(name, data, f"{counted(len(files), 'shard')} of samples", order=order)
 
 
-def members_of(path: Path) -> Iterator[Member]:
-    """Go through an archive's files, by their headers alone.
-
-    Raises:
-        DataError: It is packed, cut short or no archive.
-    """
-    with path.open("rb") as file:
-        start = file.read(6)
-    if (
-        start[:2] == b"\x1f\x8b"
-        or start[:3] == b"BZh"
-        or start in (b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
-    ):
-        raise DataError(
-            f"{path} is a packed archive, in which no image can be found without unpacking all "
-            f"before it; unpack it once (gunzip, say), or give pipe:gunzip -c {path.name}"
-        )
-    end, size = 0, path.stat().st_size
-    try:
-        with tarfile.open(path, "r:") as archive:
-            for info in archive:
-                archive.members = []  # type: ignore[attr-defined]  # kept else, 1 kB each
-                if info.isfile():
-                    if info.issparse():
-                        raise DataError(f"{path} keeps {info.name} with holes; pack it plainly")
-                    folder, slash, base = info.name.removeprefix("./").rpartition("/")
-                    stem, _, ending = base.partition(".")
-                    if stem:
-                        yield Member(
-                            folder + slash + stem,
-                            ending.lower(),
-                            folder + slash + base,
-                            info.offset_data,
-                            info.size,
-                        )
-                end = info.offset_data + (info.size if info.isfile() else 0)
-            after = archive.offset
-    except tarfile.TarError as error:
-        raise DataError(
-            f"{path} is no tar archive or is cut short ({error}); fetch or write it again"
-        ) from error
-    if -(-end // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE + tarfile.BLOCKSIZE > size:
-        raise DataError(f"{path} is cut short at {size:,} bytes; fetch or write it again")
-    with path.open("rb") as file:
-        file.seek(after)
-        if file.read(tarfile.RECORDSIZE).strip(b"\0"):
-            raise DataError(
-                f"{path} goes on after the end of its archive, as where several are joined; give "
-                "each as a file of its own"
-            )
-
-
 def _read_shard(
     path: Path, part: str | None, name: str, gathered: Gathering, others: Counter[str]
 ) -> None:
@@ -203,6 +161,7 @@ def _read_shard(
     unlabelled: list[str] = []
     crowded: list[str] = []
     twice: list[str] = []
+    bare: list[str] = []
     with path.open("rb") as file:
         for members in _samples(path, twice):
             images = [each for each in members if f".{each.ending}" in SUFFIXES]
@@ -212,6 +171,8 @@ def _read_shard(
                 if each not in images and each.ending not in ("cls", "json", "txt")
             )
             if not images:
+                with suppress(DataError):  # the archive's own .json, say
+                    bare += [members[0].key] if _label(file, path, members) else []
                 continue
             if len(images) > 1:
                 crowded.append(images[0].key)
@@ -235,6 +196,9 @@ def _read_shard(
             raise DataError(
                 f"{path} holds {counted(len(names), 'sample')} {what}: {some(names)}; {remedy}"
             )
+    if bare:
+        told = f"{counted(len(bare), 'sample')} with a class and no image"
+        gathered.notes.append(f"{told} in {name}, left out: {some(bare)}")
 
 
 def _samples(path: Path, twice: list[str]) -> Iterator[list[Member]]:
@@ -245,12 +209,41 @@ def _samples(path: Path, twice: list[str]) -> Iterator[list[Member]]:
         if any(each.ending == member.ending for each in sample):
             twice.append(member.name)
         sample.append(member)
+    nowhere: list[str] = []
+    for sample in samples.values():
+        for member in [each for each in sample if each.target is not None]:
+            sample.remove(member)
+            found = _followed(member, samples)
+            if found is not None:
+                sample.append(found)
+            elif f".{member.ending}" in SUFFIXES or member.ending in LABELLED:
+                nowhere.append(f"{member.name} (to {member.target})")
+    if nowhere:
+        raise DataError(
+            f"{path} holds {counted(len(nowhere), 'link')} to no file in it: {some(nowhere)}; pack "
+            "the files themselves, with tar --dereference --hard-dereference"
+        )
     yield from samples.values()
+
+
+def _followed(member: Member, samples: Mapping[str, Sequence[Member]]) -> Member | None:
+    """Give a link the bytes of the file that it leads to; None where there is none."""
+    found = member
+    for _ in range(MOST_LINKS):
+        if found.target is None:
+            return member._replace(offset=found.offset, size=found.size, target=None)
+        folder, slash, base = found.target.rpartition("/")
+        others = samples.get(folder + slash + base.partition(".")[0], ())
+        targets = [each for each in others if posixpath.normpath(each.name) == found.target]
+        if not targets:
+            return None
+        found = targets[0]
+    return None
 
 
 def _label(file: BinaryIO, path: Path, members: Sequence[Member]) -> str | None:
     """Read a sample's class, from .cls before .json."""
-    for ending in ("cls", "json"):
+    for ending in LABELLED:
         member = next((each for each in members if each.ending == ending), None)
         if member is None:
             continue
@@ -267,8 +260,14 @@ def _label(file: BinaryIO, path: Path, members: Sequence[Member]) -> str | None:
                 f"{path}/{member.name} says {json.dumps(value)[:40]}, which is no single class; "
                 "give each image a whole number or a name"
             )
-        if value is not None and str(value).strip():
-            return str(value).strip()
+        text = "" if value is None else str(value).strip()
+        if not text.isascii() and re.search("[\ud800-\udfff]", text):
+            raise DataError(
+                f"{path}/{member.name} says {ascii(text)[:40]}, which is no text; give each image "
+                "a whole number or a name"
+            )
+        if text:
+            return text
     return None
 
 
@@ -308,10 +307,25 @@ def spooled(command: str, folder: Path) -> Path:
     return folder / f"{digest}.tar"
 
 
-def need_commands(data: str, cache: Path) -> bool:
-    """Tell whether reading shards would run a command whose output is not kept."""
-    commands = expand_braces(data.removeprefix(PIPE)) if data.startswith(PIPE) else []
-    return not all(spooled(command, cache / "shards").is_file() for command in commands)
+def kept_outputs(data: str, cache: Path) -> Path | None:
+    """Find the folder in which the output of commands is kept, from whichever folder they ran.
+
+    Raises:
+        UsageError: They ran in several folders, so that it is not known which is meant.
+    """
+    commands = expand_braces(data.removeprefix(PIPE))
+    found = [
+        folder
+        for folder in sorted((cache / "shards").glob("*/"))
+        if all(spooled(command, folder).is_file() for command in commands)
+    ]
+    if len(found) > 1:
+        raise UsageError(
+            f"{data} was run in {len(found)} folders, whose output is kept: "
+            f"{some([str(spooled(commands[0], each)) for each in found])}; go to the one that is "
+            "meant and give the command as --data-dir of --resume, or --data of evaluate"
+        )
+    return found[0] if found else None
 
 
 def spool(command: str, folder: Path, notes: list[str]) -> Path:

@@ -276,8 +276,8 @@ def apply_split(listing: Listing, text: str, *, drop_new: bool = False) -> Listi
     for row, line in zip(rows[1:], lines[1:], strict=True):
         if row[2] not in PARTS:
             raise DataError(
-                f"line {line:,} of the split puts {shown(row[0])} into {row[2] or 'nothing'}, which "
-                f"is no part; it may be {', '.join(PARTS)}"
+                f"line {line:,} of the split puts {shown(row[0])} into {row[2] or 'nothing'}, "
+                f"which is no part; it may be {', '.join(PARTS)}"
             )
     told = {row[0]: row[1:] for row in rows[1:]}
     names = {place.name for place in listing.places}
