@@ -309,6 +309,8 @@ def test_a_part_that_there_is_not_is_refused_with_its_line():
     told = rf"line 2 of the split puts {first} into val, which is no part; it may be train, valid"
     with pytest.raises(DataError, match=told):
         apply_split(whole, edited)
+    with pytest.raises(DataError, match=rf"line 4 of the split names {first} again; keep one of"):
+        apply_split(whole, f"{text}{first},class0,test,\n")
 
 
 def test_parts_come_in_their_order():

@@ -262,9 +262,9 @@ def apply_split(listing: Listing, text: str, *, drop_new: bool = False) -> Listi
         drop_new: Leave out images that the text does not name, as those that could not be read.
 
     Raises:
-        DataError: The text is no such table or has a part that there is not, images that it names
-            are gone, there are new ones, or some have another class now; they are counted, and
-            some named.
+        DataError: The text is no such table, has a part that there is not or an image twice; images
+            that it names are gone, there are new ones, or some have another class now; they are
+            counted, and some named.
     """
     reader = csv.reader(io.StringIO(text, newline=""))
     rows, lines = [], []
@@ -273,13 +273,18 @@ def apply_split(listing: Listing, text: str, *, drop_new: bool = False) -> Listi
         lines.append(reader.line_num)
     if not rows or tuple(rows[0]) != HEADING or any(len(row) != len(HEADING) for row in rows):
         raise DataError(f"the split is no table of {','.join(HEADING)}; take the run's split.csv")
+    told: dict[str, list[str]] = {}
     for row, line in zip(rows[1:], lines[1:], strict=True):
+        if row[0] in told:
+            raise DataError(
+                f"line {line:,} of the split names {shown(row[0])} again; keep one of them"
+            )
+        told[row[0]] = row[1:]
         if row[2] not in PARTS:
             raise DataError(
                 f"line {line:,} of the split puts {shown(row[0])} into {row[2] or 'nothing'}, "
                 f"which is no part; it may be {', '.join(PARTS)}"
             )
-    told = {row[0]: row[1:] for row in rows[1:]}
     names = {place.name for place in listing.places}
     new = [place.name for place in listing.places if place.name not in told]
     if new and drop_new:
