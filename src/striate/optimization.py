@@ -30,6 +30,15 @@ class Role(NamedTuple):
     is_hidden: bool = True
 
 
+class _Moved(NamedTuple):
+    """Parameters that move alike, their gradients, what is kept of these, and by which rate."""
+
+    parameters: list[Tensor]
+    gradients: list[Tensor]
+    buffers: list[list[Tensor]]
+    rate: float
+
+
 class Optimizer:
     """SGD with momentum, AdamW or Muon, over a network's parameters.
 
@@ -89,23 +98,18 @@ class Optimizer:
                 [tensors[place] for place in places]
                 for tensors in (self.parameters, every, *self.buffers)
             )
-            rate = factor * learning_rate
+            moved = _Moved(parameters, gradients, buffers, factor * learning_rate)
             if self.recipe.optimizer == "adamw":
-                self._step_adamw(parameters, gradients, buffers, rate)
+                self._step_adamw(moved)
             elif as_matrix:
-                self._step_muon(parameters, gradients, buffers, rate)
+                self._step_muon(moved)
             else:
-                self._step_sgd(parameters, gradients, buffers, rate)
+                self._step_sgd(moved)
         for parameter in self.parameters:
             parameter.grad = None
 
-    def _step_sgd(
-        self,
-        parameters: list[Tensor],
-        gradients: list[Tensor],
-        buffers: list[list[Tensor]],
-        rate: float,
-    ) -> None:
+    def _step_sgd(self, moved: _Moved) -> None:
+        parameters, gradients, buffers, rate = moved
         is_muon, decay = self.recipe.optimizer == "muon", self.recipe.weight_decay
         if decay and is_muon:
             torch._foreach_mul_(parameters, 1 - rate * decay)
@@ -129,13 +133,8 @@ class Optimizer:
         torch._foreach_add_(gradients, velocities, alpha=momentum)
         return gradients
 
-    def _step_muon(
-        self,
-        parameters: list[Tensor],
-        gradients: list[Tensor],
-        buffers: list[list[Tensor]],
-        rate: float,
-    ) -> None:
+    def _step_muon(self, moved: _Moved) -> None:
+        parameters, gradients, buffers, rate = moved
         directions = self._along(gradients, buffers, nesterov=True)
         if self.recipe.weight_decay:
             torch._foreach_mul_(parameters, 1 - rate * self.recipe.weight_decay)
@@ -150,14 +149,8 @@ class Optimizer:
             for place, direction in zip(places, orthogonalize(stack), strict=True):
                 parameters[place].sub_(direction.view(parameters[place].shape), alpha=length)
 
-    def _step_adamw(
-        self,
-        parameters: list[Tensor],
-        gradients: list[Tensor],
-        buffers: list[list[Tensor]],
-        rate: float,
-    ) -> None:
-        means, squares = buffers
+    def _step_adamw(self, moved: _Moved) -> None:
+        parameters, gradients, (means, squares), rate = moved
         torch._foreach_mul_(parameters, 1 - rate * self.recipe.weight_decay)
         torch._foreach_lerp_(means, gradients, 1 - _BETAS[0])
         torch._foreach_mul_(squares, _BETAS[1])
