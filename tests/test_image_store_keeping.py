@@ -4,9 +4,11 @@ import errno
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -15,18 +17,26 @@ import pytest
 from filing import listed, photographs
 from striate.errors import RunError
 from striate.image_store import Form, open_store
+from striate.image_store import filling as store_filling
+from striate.image_store.filling import read_place
 from striate.image_store.keeping import ALIGNMENT, Cache, Segment
 
 SIDE = Form(side=32)
+INDEX = "images-1/side-32/index.db"
 FILL = """
 import sys
+import time
 sys.path.insert(0, "tests")
 from pathlib import Path
 from filing import listed
 from striate.image_store import Form, filling, open_store
 filling.SECONDS_BETWEEN_COMMITS = 0.0
+read = filling.read_place
+def slowly(*place):
+    time.sleep(0.005)
+    return read(*place)
+filling.read_place = slowly
 workers = int(sys.argv[3])
-print("begun", flush=True)
 open_store(listed(Path(sys.argv[1])), Form(side=32), cache=Path(sys.argv[2]), workers=workers)
 """
 
@@ -42,22 +52,55 @@ def contents(store):
 
 def filling(photos, cache, workers):
     command = [sys.executable, "-c", FILL, str(photos), str(cache), str(workers)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
+    return subprocess.Popen(command, start_new_session=True)
 
 
-@pytest.mark.parametrize(("workers", "after"), [(0, 0.02), (2, 0.03), (2, 0.08)])
+def named(cache):
+    """Count the images that the index names; none where it is not there yet."""
+    try:
+        with closing(sqlite3.connect(f"file:{cache / INDEX}?mode=ro", uri=True)) as index:
+            return index.execute("SELECT COUNT(*) FROM images").fetchone()[0]
+    except sqlite3.OperationalError:  # no file, no table, or it is being written
+        return 0
+
+
+def running(option, process):
+    """List the processes of a group (-g), or the children (-P), of one."""
+    command = ["pgrep", option, str(process.pid)]
+    return subprocess.run(command, capture_output=True, check=False).stdout.split()
+
+
+def wait_until(is_so, seconds=60.0):
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.001)
+
+
+def kill(process):
+    assert process.poll() is None
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(("workers", "least"), [(0, 1), (2, 1), (2, 17)])
 def test_a_kill_while_filling_loses_no_named_image_and_the_next_run_ends_in_the_same(
-    photos, tmp_path, workers, after
+    photos, tmp_path, monkeypatch, workers, least
 ):
     process = filling(photos, tmp_path, workers)
-    process.stdout.readline()
-    time.sleep(after)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
+    wait_until(lambda: named(tmp_path) >= least)
+    kill(process)
+    before = named(tmp_path)
+    assert least <= before < 60
     whole, _ = open_store(listed(photos), SIDE, cache=None)
+    read = []
+    monkeypatch.setattr(
+        *(store_filling, "read_place"),
+        lambda place, *rest: read.append(place) or read_place(place, *rest),
+    )
     store, _ = open_store(listed(photos), SIDE, cache=tmp_path)
     assert contents(store) == contents(whole)
+    assert len(read) == 60 - before
     kept = sum(file.stat().st_size for file in tmp_path.rglob("*.pixels"))
     assert kept <= sum(len(pixels) + ALIGNMENT for pixels, _ in contents(whole))
 
@@ -66,7 +109,6 @@ def test_two_runs_at_once_fill_one_cache_with_each_image_once(photos, tmp_path):
     both = [filling(photos, tmp_path, 0) for _ in range(2)]
     for process in both:
         assert process.wait() == 0
-        process.stdout.close()
     whole, _ = open_store(listed(photos), SIDE, cache=None)
     store, _ = open_store(listed(photos), SIDE, cache=tmp_path)
     assert contents(store) == contents(whole)
@@ -76,17 +118,11 @@ def test_two_runs_at_once_fill_one_cache_with_each_image_once(photos, tmp_path):
 
 def test_workers_of_a_killed_run_end_with_it(photos, tmp_path):
     process = filling(photos, tmp_path, 2)
-    process.stdout.readline()
-    time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
-    for _ in range(50):
-        alive = subprocess.run(["pgrep", "-g", str(process.pid)], capture_output=True, check=False)
-        if alive.returncode:
-            return
-        time.sleep(0.1)
-    pytest.fail(f"processes {alive.stdout.split()} outlived their run")
+    wait_until(lambda: named(tmp_path) >= 1)
+    workers = running("-P", process)
+    assert len(workers) == 2
+    kill(process)
+    wait_until(lambda: not running("-g", process), seconds=5.0)
 
 
 def test_bytes_that_no_index_names_are_given_back(photos, tmp_path):
