@@ -1,11 +1,13 @@
 """Devices by name."""
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from striate.devices import choose_device, suited_threads, threads
+from striate import devices
+from striate.devices import choose_device, memory_kept, suited_threads, threads
 from striate.errors import UsageError
 
 
@@ -56,3 +58,47 @@ def test_threads_are_lent_for_a_block_also_one_that_fails():
     with pytest.raises(RuntimeError, match="the work failed"), threads(1):
         raise RuntimeError("the work failed")
     assert torch.get_num_threads() == 2
+
+
+# Of malloc.h: the names of the limits that mallopt sets.
+M_MMAP_MAX, M_TRIM_THRESHOLD = -4, -1
+
+
+@pytest.fixture
+def limits(monkeypatch) -> list[tuple[int, int]]:
+    """Limits that the C library, a double here, was told to set."""
+    told: list[tuple[int, int]] = []
+    library = SimpleNamespace(mallopt=lambda name, value: told.append((name, value)))
+    monkeypatch.setattr(devices, "ctypes", SimpleNamespace(CDLL=lambda name: library))
+    monkeypatch.setattr(devices, "sys", SimpleNamespace(platform="linux"))
+    return told
+
+
+def test_memory_is_kept_for_a_block_also_one_that_fails(limits):
+    with memory_kept():
+        kept = dict(limits)
+        limits.clear()
+    assert kept[M_MMAP_MAX] == 0  # nothing is taken from the system by itself, and so given back
+    assert kept[M_TRIM_THRESHOLD] > 2**30
+    defaults = {M_MMAP_MAX: 65_536, M_TRIM_THRESHOLD: 131_072}
+    assert dict(limits) == defaults
+    limits.clear()
+    with pytest.raises(RuntimeError, match="the work failed"), memory_kept():
+        assert dict(limits) == kept
+        raise RuntimeError("the work failed")
+    assert dict(limits) == defaults
+
+
+@pytest.mark.parametrize(
+    ("platform", "library"),
+    [
+        ("darwin", SimpleNamespace(mallopt=lambda *_: 1 / 0)),
+        ("linux", SimpleNamespace()),  # musl
+    ],
+)
+def test_memory_is_left_alone_where_the_library_is_not_glibc(monkeypatch, platform, library):
+    monkeypatch.setattr(devices, "ctypes", SimpleNamespace(CDLL=lambda name: library))
+    monkeypatch.setattr(devices, "sys", SimpleNamespace(platform=platform))
+    with memory_kept():
+        ran = True
+    assert ran
