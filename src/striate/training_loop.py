@@ -331,7 +331,7 @@ class TrainingLoop:
             "epoch": at.epoch + 1,
             "step": at.step + 1,
             "learning_rate": rate,
-            "images": None if indices is None else [index for part in parts for index in part],
+            "examples": None if indices is None else [index for part in parts for index in part],
             "largest_weight": {
                 name: weight.detach().abs().max().item()
                 for name, weight in self.network.named_parameters()
