@@ -180,6 +180,12 @@ def check_names(
 ) -> None:
     """Refuse names that are neither parts nor parameters of a network.
 
+    Args:
+        field: Of the recipe, for the message.
+        names: Those to look for.
+        network: Any; of its parts those without parameters do not count.
+        also: Further names that may be given.
+
     Raises:
         UsageError: With the nearest name.
     """

@@ -12,13 +12,35 @@ def steps_per_epoch(num_images: int, batch_size: int) -> int:
 
     A single image that would be left for it joins the step before: batch normalisation
     needs two.
+
+    Args:
+        num_images: Of an epoch, at least 1.
+        batch_size: Images of a step.
+
+    Example:
+        >>> [steps_per_epoch(num_images, 4) for num_images in (3, 8, 9, 10)]
+        [1, 2, 2, 3]
     """
     whole, rest = divmod(num_images, batch_size)
     return max(1, whole + (rest > (1 if batch_size > 1 else 0)))
 
 
 def steps_of(recipe: Recipe, epoch: int, num_images: int) -> tuple[Tensor, ...]:
-    """Give the places in the training set of the examples of each step of an epoch."""
+    """Give the examples of each step of an epoch, all of them once, in an order of its own.
+
+    Args:
+        recipe: ``batch_size`` and ``seed``.
+        epoch: Counted from 0.
+        num_images: Examples of an epoch.
+
+    Returns:
+        For each step ``(n,)``, int64, numbers from 0 to ``num_images - 1``.
+
+    Example:
+        >>> recipe = Recipe(network="lenet5", data="digits", batch_size=4)
+        >>> [len(step) for step in steps_of(recipe, 0, 9)]
+        [4, 5]
+    """
     places = order(recipe.seed, epoch, num_images)
     steps = steps_per_epoch(num_images, recipe.batch_size)
     return torch.tensor_split(places, [recipe.batch_size * step for step in range(1, steps)])

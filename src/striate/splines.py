@@ -9,12 +9,40 @@ _CUBIC = -0.75  # of cubic convolution, as torch interpolates bicubically
 
 
 def bicubic_weights(length: int, points: int) -> Tensor:
-    """Weigh control points for each pixel by cubic convolution through them: (length, points)."""
+    """Weigh control points for each pixel by cubic convolution through them.
+
+    Args:
+        length: Pixels along the axis.
+        points: Control points along it, at least 2; the outer two lie on the outer pixels.
+
+    Returns:
+        ``(length, points)``, float32; each row sums to 1.
+
+    Source:
+        R. Keys, "Cubic convolution interpolation for digital image processing", 1981, where
+        the parameter is -0.5; here it is PyTorch's, -0.75.
+
+    Example:
+        >>> bicubic_weights(3, 2).tolist()
+        [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]
+    """
     return _weights(length, points, _convolution)
 
 
 def bspline_weights(length: int, points: int) -> Tensor:
-    """Weigh control points for each pixel by uniform cubic B-splines: (length, points)."""
+    """Weigh control points for each pixel by uniform cubic B-splines, which pass them by.
+
+    Args:
+        length: Pixels along the axis.
+        points: Control points along it, at least 2; the outer two lie on the outer pixels.
+
+    Returns:
+        ``(length, points)``, float32; each row sums to 1.
+
+    Example:
+        >>> (6 * bspline_weights(5, 5)[2]).round().tolist()
+        [0.0, 1.0, 4.0, 1.0, 0.0]
+    """
     return _weights(length, points, _bspline)
 
 

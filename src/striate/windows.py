@@ -84,14 +84,35 @@ def window_places(
     epoch: int,
     indices: Tensor,
 ) -> Tensor:
-    """Draw where windows of the input's size lie in images of ``size``: rows, columns, (N, 2)."""
+    """Draw where windows of the network's input size lie; each place is as likely.
+
+    Args:
+        size: Height and width of all images, or ``(N, 2)``, of each; none below the input's
+            [pixels].
+        spec: The network's input.
+        recipe: Gives the seed.
+        epoch: Counted from 0.
+        indices: ``(N,)``, the images' places in the training set.
+
+    Returns:
+        ``(N, 2)``, int64, first row and column of each window.
+    """
     outer = torch.as_tensor(size, device=indices.device)
     inner = torch.tensor(spec.input_size, device=indices.device)
     return integers(recipe.seed, epoch, indices, "window", 2, outer - inner + 1)
 
 
 def drawn_sides(recipe: Recipe, epoch: int, indices: Tensor) -> Tensor:
-    """Draw a shorter side for each image from the recipe's ``side_range``: ``(N,)`` [pixels]."""
+    """Draw a shorter side for each image; each whole number of the range is as likely.
+
+    Args:
+        recipe: ``side_range``, both ends included, and ``seed``.
+        epoch: Counted from 0.
+        indices: ``(N,)``, the images' places in the training set.
+
+    Returns:
+        ``(N,)``, int64 [pixels].
+    """
     low, high = recipe.side_range or (0, 0)
     return low + integers(recipe.seed, epoch, indices, "side", 1, high - low + 1)[:, 0]
 

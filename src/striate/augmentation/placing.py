@@ -78,13 +78,38 @@ def _turn(images: Tensor, indices: Tensor, recipe: Recipe, epoch: int) -> Tensor
 
 
 def pieces(images: Tensor, indices: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Cut a batch and its indices into pieces that the processor's cache holds."""
+    """Cut a batch and its indices into pieces that the processor's cache holds.
+
+    Args:
+        images: ``(N, C, *spatial)``.
+        indices: ``(N,)``.
+
+    Yields:
+        Views of both, each of at least one image and, where that allows, at most 2^20 values.
+
+    Example:
+        >>> images = torch.zeros(3, 1, 1024, 512)
+        >>> [some.tolist() for _, some in pieces(images, torch.arange(3))]
+        [[0, 1], [2]]
+    """
     size = max(1, PIECE // images[0].numel())
     return zip(torch.split(images, size), torch.split(indices, size), strict=True)
 
 
 def each(values: Tensor, images: Tensor) -> Tensor:
-    """Shape a value for each image ``(N,)``, or a row of them ``(N, C)``, to go with its pixels."""
+    """Shape values of each image to go with its pixels.
+
+    Args:
+        values: ``(N,)``, or of each channel ``(N, C)``.
+        images: ``(N, C, *spatial)``.
+
+    Returns:
+        The values as ``(N, 1, 1, ...)`` or ``(N, C, 1, ...)``, with the axes of the images.
+
+    Example:
+        >>> each(torch.arange(2), torch.zeros(2, 3, 8, 9)).shape
+        torch.Size([2, 1, 1, 1])
+    """
     return values.view(*values.shape, *(1,) * (images.dim() - values.dim()))
 
 
