@@ -30,6 +30,16 @@ class Role(NamedTuple):
     is_hidden: bool = True
 
 
+class _Moved(NamedTuple):
+    """Parameters that move alike, what is kept of their gradients, by which rate and decay."""
+
+    parameters: list[Tensor]
+    gradients: list[Tensor]
+    buffers: list[list[Tensor]]
+    rate: float
+    decay: float
+
+
 class Optimizer:
     """SGD with momentum, AdamW or Muon, over a network's parameters.
 
@@ -91,24 +101,18 @@ class Optimizer:
                 [tensors[place] for place in places]
                 for tensors in (self.parameters, every, *self.buffers)
             )
-            rate = factor * learning_rate
+            moved = _Moved(parameters, gradients, buffers, factor * learning_rate, decay)
             if self.recipe.optimizer == "adamw":
-                self._step_adamw(parameters, gradients, buffers, rate, decay)
+                self._step_adamw(moved)
             elif as_matrix:
-                self._step_muon(parameters, gradients, buffers, rate, decay)
+                self._step_muon(moved)
             else:
-                self._step_sgd(parameters, gradients, buffers, rate, decay)
+                self._step_sgd(moved)
         for parameter in self.parameters:
             parameter.grad = None
 
-    def _step_sgd(
-        self,
-        parameters: list[Tensor],
-        gradients: list[Tensor],
-        buffers: list[list[Tensor]],
-        rate: float,
-        decay: float,
-    ) -> None:
+    def _step_sgd(self, moved: _Moved) -> None:
+        parameters, gradients, buffers, rate, decay = moved
         is_muon = self.recipe.optimizer == "muon"
         if decay and is_muon:
             torch._foreach_mul_(parameters, 1 - rate * decay)
@@ -132,14 +136,8 @@ class Optimizer:
         torch._foreach_add_(gradients, velocities, alpha=momentum)
         return gradients
 
-    def _step_muon(
-        self,
-        parameters: list[Tensor],
-        gradients: list[Tensor],
-        buffers: list[list[Tensor]],
-        rate: float,
-        decay: float,
-    ) -> None:
+    def _step_muon(self, moved: _Moved) -> None:
+        parameters, gradients, buffers, rate, decay = moved
         directions = self._along(gradients, buffers, nesterov=True)
         if decay:
             torch._foreach_mul_(parameters, 1 - rate * decay)
@@ -154,15 +152,8 @@ class Optimizer:
             for place, direction in zip(places, orthogonalize(stack), strict=True):
                 parameters[place].sub_(direction.view(parameters[place].shape), alpha=length)
 
-    def _step_adamw(
-        self,
-        parameters: list[Tensor],
-        gradients: list[Tensor],
-        buffers: list[list[Tensor]],
-        rate: float,
-        decay: float,
-    ) -> None:
-        means, squares = buffers
+    def _step_adamw(self, moved: _Moved) -> None:
+        parameters, gradients, (means, squares), rate, decay = moved
         torch._foreach_mul_(parameters, 1 - rate * decay)
         torch._foreach_lerp_(means, gradients, 1 - _BETAS[0])
         torch._foreach_mul_(squares, _BETAS[1])

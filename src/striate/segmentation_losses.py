@@ -29,17 +29,19 @@ class PixelLoss(Protocol):
     """
 
     def __call__(  # noqa: D102
-        self,
-        logits: Tensor,
-        targets: Tensor,
-        weights: Tensor | None = None,
-        total: Total = _alone,
+        self, logits: Tensor, targets: Tensor, weights: Tensor | None = None, total: Total = _alone
     ) -> Tensor: ...
 
 
 def _precise(logits: Tensor) -> Tensor:
     """Give numbers of half precision in single: the sums over an image would overflow in it."""
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+
+
+def _counted(targets: Tensor, weights: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """Weigh each pixel, ``(N, *spatial)``: its own weight, or 1; 0 where it is left out."""
+    counted = (targets != IGNORED).to(dtype)
+    return counted if weights is None else counted * weights
 
 
 class WeightedCrossEntropy(NamedTuple):
@@ -67,23 +69,17 @@ class WeightedCrossEntropy(NamedTuple):
     focus: float = 0.0
 
     def __call__(
-        self,
-        logits: Tensor,
-        targets: Tensor,
-        weights: Tensor | None = None,
-        total: Total = _alone,
+        self, logits: Tensor, targets: Tensor, weights: Tensor | None = None, total: Total = _alone
     ) -> Tensor:
         """Average over the pixels that count."""
         logits, targets = _precise(logits), targets.to(torch.int64)
         losses = F.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="none")
         if self.focus:
             losses = losses * (1 - torch.exp(-losses)) ** self.focus
-        counted = (targets != IGNORED).to(losses.dtype)
+        counted = _counted(targets, weights, losses.dtype)
         if self.class_weights is not None:
             table = torch.tensor(self.class_weights, device=logits.device, dtype=losses.dtype)
             counted = counted * table[targets.clamp(max=len(table) - 1)]
-        if weights is not None:
-            counted = counted * weights
         return total((losses * counted).sum()) / total(counted.sum()).clamp(min=1e-12)
 
 
@@ -110,17 +106,11 @@ class SoftDice(NamedTuple):
     squared: bool = True
 
     def __call__(
-        self,
-        logits: Tensor,
-        targets: Tensor,
-        weights: Tensor | None = None,
-        total: Total = _alone,
+        self, logits: Tensor, targets: Tensor, weights: Tensor | None = None, total: Total = _alone
     ) -> Tensor:
         """Average one minus Dice over the classes; weights multiply every sum's terms."""
         logits = _precise(logits)
-        counted = (targets != IGNORED).to(logits.dtype)
-        if weights is not None:
-            counted = counted * weights
+        counted = _counted(targets, weights, logits.dtype)
         shares = torch.softmax(logits, dim=1)
         dices = []
         for number in range(1, logits.shape[1]):
@@ -138,11 +128,7 @@ class Sum(NamedTuple):
     losses: tuple[PixelLoss, ...]
 
     def __call__(
-        self,
-        logits: Tensor,
-        targets: Tensor,
-        weights: Tensor | None = None,
-        total: Total = _alone,
+        self, logits: Tensor, targets: Tensor, weights: Tensor | None = None, total: Total = _alone
     ) -> Tensor:
         """Add them up."""
         return torch.stack([loss(logits, targets, weights, total) for loss in self.losses]).sum()
