@@ -160,8 +160,8 @@ def result_picture(
 ) -> bytes:
     """Show a run at a glance: what it read, right and wrong, its error curves, its confusion.
 
-    The grid holds up to 40 images: up to 16 mistakes, framed in red, come last, after the
-    first right ones; a line above it says how many of each there are in all.
+    The grid holds up to 40 images: up to 16 mistakes, framed in red, come last, after right
+    ones, evenly out of all; a line above it says how many of each there are in all.
 
     Args:
         images: ``(N, H, W)`` grey or ``(N, H, W, 3)`` red, green and blue; all that were
@@ -236,6 +236,17 @@ def _axes_at(figure: "Figure", left: float, bottom: float, width: float, height:
     )
 
 
+def _spread(indices: NDArray[np.intp], count: int) -> NDArray[np.intp]:
+    """Take some evenly: images of a folder stand class by class.
+
+    Example:
+        >>> _spread(np.arange(100), 4).tolist(), _spread(np.arange(2), 4).tolist()
+        ([0, 25, 50, 75], [0, 1])
+    """
+    chosen: NDArray[np.intp] = indices[len(indices) * np.arange(min(count, len(indices))) // count]
+    return chosen if len(indices) > count else indices
+
+
 def _draw_images(
     axes: "Axes",
     images: Shown,
@@ -245,8 +256,8 @@ def _draw_images(
 ) -> None:
     wrong = np.flatnonzero(targets != predictions)
     right = np.flatnonzero(targets == predictions)
-    shown_wrong = wrong[:_MOST_WRONG]
-    shown_right = right[: _COLUMNS * _MOST_ROWS - len(shown_wrong)]
+    shown_wrong = _spread(wrong, _MOST_WRONG)
+    shown_right = _spread(right, _COLUMNS * _MOST_ROWS - len(shown_wrong))
     height, width = images.shape[1:3]
     tall, wide = height / max(height, width), width / max(height, width)
     short = [shorten(name, 10) for name in names]
