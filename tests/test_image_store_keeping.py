@@ -22,6 +22,7 @@ from striate.image_store.filling import read_place
 from striate.image_store.keeping import ALIGNMENT, Cache, Segment
 
 SIDE = Form(side=32)
+LAST = "warm/059.webp"
 INDEX = "images-1/side-32/index.db"
 FILL = """
 import sys
@@ -32,10 +33,11 @@ from filing import listed
 from striate.image_store import Form, filling, open_store
 filling.SECONDS_BETWEEN_COMMITS = 0.0
 read = filling.read_place
-def slowly(*place):
-    time.sleep(0.005)
-    return read(*place)
-filling.read_place = slowly
+def held(place, *rest):
+    if place.name == sys.argv[4]:
+        time.sleep(60)
+    return read(place, *rest)
+filling.read_place = held
 workers = int(sys.argv[3])
 open_store(listed(Path(sys.argv[1])), Form(side=32), cache=Path(sys.argv[2]), workers=workers)
 """
@@ -50,8 +52,9 @@ def contents(store):
     return [(store.pixels(i).tobytes(), store.pixels(i).shape) for i in range(len(store))]
 
 
-def filling(photos, cache, workers):
-    command = [sys.executable, "-c", FILL, str(photos), str(cache), str(workers)]
+def filling(photos, cache, workers, until=""):
+    """Fill a cache in another process, which rests before it decodes one of the images."""
+    command = [sys.executable, "-c", FILL, str(photos), str(cache), str(workers), until]
     return subprocess.Popen(command, start_new_session=True)
 
 
@@ -83,11 +86,11 @@ def kill(process):
     assert process.wait() == -signal.SIGKILL
 
 
-@pytest.mark.parametrize(("workers", "least"), [(0, 1), (2, 1), (2, 17)])
+@pytest.mark.parametrize(("workers", "least"), [(0, 1), (2, 1), (2, 48)])
 def test_a_kill_while_filling_loses_no_named_image_and_the_next_run_ends_in_the_same(
     photos, tmp_path, monkeypatch, workers, least
 ):
-    process = filling(photos, tmp_path, workers)
+    process = filling(photos, tmp_path, workers, until=LAST)
     wait_until(lambda: named(tmp_path) >= least)
     kill(process)
     before = named(tmp_path)
@@ -117,7 +120,7 @@ def test_two_runs_at_once_fill_one_cache_with_each_image_once(photos, tmp_path):
 
 
 def test_workers_of_a_killed_run_end_with_it(photos, tmp_path):
-    process = filling(photos, tmp_path, 2)
+    process = filling(photos, tmp_path, 2, until=LAST)
     wait_until(lambda: named(tmp_path) >= 1)
     workers = running("-P", process)
     assert len(workers) == 2
