@@ -19,11 +19,11 @@ from striate.errors import RunError
 from striate.image_store import Form, open_store
 from striate.image_store import filling as store_filling
 from striate.image_store.filling import read_place
-from striate.image_store.keeping import ALIGNMENT, Cache, Segment
+from striate.image_store.keeping import ALIGNMENT, VERSION, Cache, Segment
 
 SIDE = Form(side=32)
 LAST = "warm/059.webp"
-INDEX = "images-1/side-32/index.db"
+INDEX = f"images-{VERSION}/side-32/index.db"
 FILL = """
 import sys
 import time
