@@ -191,7 +191,7 @@ def test_a_file_put_back_with_its_old_time_and_size_is_read_again(tmp_path):
 
 
 def test_an_index_that_is_none_is_said_with_the_remedy(photos, tmp_path):
-    index = tmp_path / "images-1" / "side-32" / "index.db"
+    index = tmp_path / "images-2" / "side-32" / "index.db"
     index.parent.mkdir(parents=True)
     index.write_bytes(b"no database at all, but long enough to be looked at" * 100)
     with pytest.raises(RunError, match=r"cannot be kept in .*side-32.*delete.*--cache off"):

@@ -23,7 +23,7 @@ from striate.errors import RunError
 from striate.files import locked
 from striate.image_store.forms import Form
 
-VERSION = 1  # of what is kept; another version is another folder
+VERSION = 2  # of what is kept; another version is another folder
 MOST_ASKED = 500  # images in one question to the index
 END = (  # where an image ends in its segment [bytes]
     "start + height * width * channels * "
