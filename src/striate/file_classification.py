@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from striate.augmentation import augment, mirror, mix, partners
+from striate.augmentation import augment, mix, partners
 from striate.batches import Batch, Mixed
 from striate.datasets import list_images
 from striate.datasets.splits import apply_split
@@ -87,9 +87,8 @@ class FileClassification(Labelling):
 
     def _augmented(self, windows: Tensor, epoch: int, indices: Tensor) -> Tensor:
         indices = indices.to(self.device)
-        stored = mirror(windows.to(self.device), self.recipe, epoch, indices)
-        images = framed(stored, self.spec)
-        return augment(images, self.spec, self.recipe, epoch, indices, mirrored=True)
+        images = framed(windows.to(self.device), self.spec)
+        return augment(images, self.spec, self.recipe, epoch, indices, mirrored=True, owned=True)
 
     def validate(self, network: nn.Module) -> Measures:
         """Show the network every validation image."""

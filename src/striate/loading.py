@@ -1,6 +1,6 @@
-"""Batches of windows from a store, made ahead of time by worker processes or on the spot.
+"""Batches of windows from a store, made ahead of time by threads or processes, or on the spot.
 
-Which process makes a batch, and when, changes nothing in it.
+Who makes a batch, and when, changes nothing in it.
 """
 
 import math
@@ -10,7 +10,9 @@ import shutil
 import sys
 import warnings
 import weakref
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -54,8 +56,9 @@ class WindowLoader:
         store: Holds the images.
         spec: The network's input.
         recipe: How windows are cut.
-        workers: Processes that work ahead; 0 makes each batch when it is asked for. Fewer are
-            used where shared memory has no room for their batches.
+        workers: Threads that work ahead where images are kept, processes where they are decoded;
+            0 makes each batch when it is asked for. Fewer processes are used where shared memory
+            has no room for their batches.
     """
 
     def __init__(self, store: ImageStore, spec: InputSpec, recipe: Recipe, workers: int) -> None:
@@ -63,8 +66,8 @@ class WindowLoader:
         values = spec.channels * math.prod(spec.input_size) * (1 if store.holds_bytes else 4)
         largest = max(recipe.batch_size, batch_size_for(spec)) * values
         room = shutil.disk_usage(SHARED).free // 2 if SHARED.is_dir() else sys.maxsize
-        self.workers = min(workers, room // largest)
-        self.ahead = min(AHEAD, room // (largest * max(self.workers, 1)))
+        self.workers = workers if store.folder is not None else min(workers, room // largest)
+        self.ahead = max(1, min(AHEAD, room // (largest * max(self.workers, 1))))
         self._queue = _Queue()
         # Workers ignore signals: what ends them at the end of the program is this.
         weakref.finalize(self, _close, self._queue)
@@ -79,12 +82,30 @@ class WindowLoader:
         if self.workers == 0:
             yield from map(self.maker.make, requests)
             return
+        if self.maker.store.folder is not None:
+            yield from self._by_threads(requests)
+            return
         self._queue.requests = requests
         with told_of_workers():
             for answer in self._begin():
                 if isinstance(answer, bytes):
                     raise pickle.loads(answer)  # made by _Maker, in a process of ours
                 yield answer
+
+    def _by_threads(self, requests: Iterable[Request]) -> Iterator[Tensor]:
+        """Cut what is kept in threads: nothing is decoded, and no memory passed on."""
+        self._queue.pool = self._queue.pool or ThreadPoolExecutor(self.workers)
+        waiting: deque[Future[Tensor]] = deque()
+        try:
+            for request in requests:
+                waiting.append(self._queue.pool.submit(self.maker.make, request))
+                if len(waiting) > self.workers + 1:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
     def _begin(self) -> Iterator[Any]:
         with warnings.catch_warnings():
@@ -130,6 +151,7 @@ class _Queue:
     def __init__(self) -> None:
         self.requests: Iterable[Request] = ()
         self.loader: DataLoader[Any] | None = None
+        self.pool: ThreadPoolExecutor | None = None
 
     def __iter__(self) -> Iterator[Request]:
         return iter(self.requests)
@@ -168,5 +190,7 @@ def _begin_worker(parent: int, number: int) -> None:
 
 
 def _close(queue: _Queue) -> None:
-    """Let go of the loader, whose workers then end."""
+    """Let go of the loader, whose workers then end, and of threads."""
     queue.loader = None
+    if queue.pool is not None:
+        queue.pool.shutdown()

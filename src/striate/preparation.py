@@ -183,7 +183,7 @@ def normalize(images: Tensor, spec: InputSpec) -> Tensor:
     Returns:
         The same shape; the images given stay as they were.
     """
-    return _normalize_in_place(images.clone(), spec)
+    return normalize_in_place(images.clone(), spec)
 
 
 def prepare(images: Tensor, value_range: tuple[float, float], spec: InputSpec) -> Tensor:
@@ -203,7 +203,7 @@ def prepare(images: Tensor, value_range: tuple[float, float], spec: InputSpec) -
     size = resized_size(images.shape[2:], spec)
     fresh = middle(resize(to_unit(images, value_range), size), spec.input_size)
     background = normalized_color(spec.background, spec)
-    return surround(_normalize_in_place(fresh, spec), spec.input_size, background)
+    return surround(normalize_in_place(fresh, spec), spec.input_size, background)
 
 
 def normalized_color(color: Sequence[float], spec: InputSpec) -> Tensor:
@@ -217,10 +217,11 @@ def normalized_color(color: Sequence[float], spec: InputSpec) -> Tensor:
         ``(C,)``, float32.
     """
     pixel = torch.tensor(color).view(1, -1, *(1,) * len(spec.input_size))
-    return _normalize_in_place(pixel, spec).flatten()
+    return normalize_in_place(pixel, spec).flatten()
 
 
-def _normalize_in_place(images: Tensor, spec: InputSpec) -> Tensor:
+def normalize_in_place(images: Tensor, spec: InputSpec) -> Tensor:
+    """Normalise as ``normalize`` does, writing over the images."""
     per_channel = (1, -1) + (1,) * (images.dim() - 2)
     mean = torch.tensor(spec.mean, device=images.device).view(per_channel)
     inverse = 1 / torch.tensor(spec.std, device=images.device).view(per_channel)

@@ -15,9 +15,16 @@ from striate.augmentation.fitting import misfits, misfits_of_tiles
 from striate.augmentation.graining import add_noise, hide_square, shift_grey
 from striate.augmentation.jittering import jitter, jitters
 from striate.augmentation.mixing import Mixture, mix, partners
-from striate.augmentation.placing import mirror, outside_color, pieces, shift_pixels, turn
+from striate.augmentation.placing import (
+    mirror,
+    outside_color,
+    pieces,
+    shift_pixels,
+    turn,
+    which_mirrored,
+)
 from striate.augmentation.warping import warp, warps
-from striate.preparation import InputSpec, normalize
+from striate.preparation import InputSpec, normalize, normalize_in_place
 from striate.recipes import Recipe
 
 __all__ = [
@@ -39,6 +46,7 @@ __all__ = [
     "turn",
     "warp",
     "warps",
+    "which_mirrored",
 ]
 
 
@@ -50,6 +58,7 @@ def augment(
     indices: Tensor,
     *,
     mirrored: bool = False,
+    owned: bool = False,
 ) -> Tensor:
     """Change images by all that their recipe asks for, but partners, and normalise them.
 
@@ -60,6 +69,7 @@ def augment(
         epoch: Counted from 0.
         indices: ``(N,)``, the images' places in the training set.
         mirrored: Whether ``mirror`` has been called already, on the images as stored.
+        owned: Whether these images may be written into.
 
     Returns:
         Images of the same shape, as the network reads them.
@@ -75,7 +85,8 @@ def augment(
     if not mirrored:
         images = mirror(images, recipe, epoch, indices)
     images = warp(turn(images, recipe, epoch, indices), recipe, epoch, indices)
-    return change_values(normalize(images, spec), spec, recipe, epoch, indices)
+    normalized = normalize_in_place(images, spec) if owned else normalize(images, spec)
+    return change_values(normalized, spec, recipe, epoch, indices)
 
 
 def change_values(

@@ -28,16 +28,22 @@ def mirror(images: Tensor, recipe: Recipe, epoch: int, indices: Tensor) -> Tenso
     Source:
         Alternating: K. Jordan, 2024, arXiv:2404.00498.
     """
-    if not recipe.flip:
+    mirrored = which_mirrored(recipe, epoch, indices)
+    if mirrored is None:
         return images
-    drawn = uniforms(recipe.seed, 0 if recipe.alternate else epoch, indices, "flip", 1)
-    mirrored = drawn[:, 0] < 0.5
-    if recipe.alternate and epoch % 2:
-        mirrored = ~mirrored
     if images.device.type != "cpu":  # where asking how many there are would wait for the device
         return torch.where(each(mirrored, images), images.flip(-1), images)
     chosen = mirrored.nonzero()[:, 0]
     return images.index_copy(0, chosen, images.index_select(0, chosen).flip(-1))
+
+
+def which_mirrored(recipe: Recipe, epoch: int, indices: Tensor) -> Tensor | None:
+    """Draw which images are mirrored, as ``mirror`` does: ``(N,)``, bool; None if none ever is."""
+    if not recipe.flip:
+        return None
+    drawn = uniforms(recipe.seed, 0 if recipe.alternate else epoch, indices, "flip", 1)
+    mirrored = drawn[:, 0] < 0.5
+    return ~mirrored if recipe.alternate and epoch % 2 else mirrored
 
 
 def turn(images: Tensor, recipe: Recipe, epoch: int, indices: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from striate.augmentation import which_mirrored
 from striate.image_store import ImageStore
 from striate.image_store.forms import Form, reduce, resized
 from striate.images import DecodedImage
@@ -23,11 +24,13 @@ def training_windows(
 ) -> Tensor:
     """Cut out of each image what the network is trained on, as the recipe's ``crop`` says.
 
+    Half of them are mirrored, where the recipe's ``flip`` says so, as ``augmentation.mirror`` does.
+
     Args:
         store: Holds the images.
         images: ``(N,)``, which of the store's.
         spec: The network's input.
-        recipe: ``crop``, ``side_range`` and ``seed``.
+        recipe: ``crop``, ``side_range``, ``flip`` and ``seed``.
         epoch: Counted from 0.
         indices: ``(N,)``, the examples' places in the epoch's training set.
 
@@ -35,8 +38,10 @@ def training_windows(
         ``(N, C, *size)``, the size at most ``spec.input_size``; uint8 where the store holds bytes
         alone, otherwise float32 in [0, 1].
     """
+    mirrored = which_mirrored(recipe, epoch, indices)
     if recipe.crop == "center":
-        return middle_windows(store, images, spec)
+        middles = (middle_window(store.pixels(image), spec) for image in images.tolist())
+        return _stack(middles, store, images, spec, mirrored)
     own = store.sizes[images]
     height, width = spec.input_size
     if recipe.crop == "area":
@@ -47,7 +52,7 @@ def training_windows(
                 resized(_box(store.pixels(image), top, left, rows, columns), (height, width))
                 for image, (top, left), (rows, columns) in boxes
             ),
-            *(store, images, spec),
+            *(store, images, spec, mirrored),
         )
     if recipe.side_range is None:
         sizes = [resized_size(size, spec) for size in own.tolist()]
@@ -61,7 +66,7 @@ def training_windows(
             _box(resized(store.pixels(image), (size[0], size[1])), top, left, height, width)
             for image, size, (top, left) in drawn
         ),
-        *(store, images, spec),
+        *(store, images, spec, mirrored),
     )
 
 
@@ -123,16 +128,23 @@ def _box(pixels: np.ndarray, top: int, left: int, height: int, width: int) -> np
 
 
 def _stack(
-    windows: Iterable[np.ndarray], store: ImageStore, images: Tensor, spec: InputSpec
+    windows: Iterable[np.ndarray],
+    store: ImageStore,
+    images: Tensor,
+    spec: InputSpec,
+    mirrored: Tensor | None = None,
 ) -> Tensor:
     """Lay windows of one size together, ``(N, C, h, w)``, grey repeated where others have color."""
     stacked: np.ndarray | None = None
     scales = store.full_scales[images].tolist()
+    flips = [False] * len(images) if mirrored is None else mirrored.tolist()
     for place, window in enumerate(windows):
         if stacked is None:
             kind = np.uint8 if store.holds_bytes else np.float32
             stacked = np.empty((len(images), spec.channels, *window.shape[:2]), kind)
         planes = window.transpose(2, 0, 1)
+        if flips[place]:
+            planes = planes[..., ::-1]
         if store.holds_bytes:
             stacked[place] = planes
         else:
