@@ -177,7 +177,7 @@ def test_killed_it_goes_on_and_ends_with_the_same_bytes(run, tmp_path):
     for number in (signal.SIGINT, signal.SIGKILL, signal.SIGKILL):
         process = subprocess.Popen(
             [*arguments, "-o", "cut.tif", "--overwrite"],
-            cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8",
         )  # fmt: skip
         journal = tmp_path / ".cut.tif.tiles" / "journal"
         before = len(journal.read_bytes()) if journal.exists() else 0
@@ -192,7 +192,7 @@ def test_killed_it_goes_on_and_ends_with_the_same_bytes(run, tmp_path):
         killed += process.returncode in (130, -signal.SIGKILL)
     assert killed >= 1
     end = subprocess.run([*arguments, "-o", "cut.tif", "--overwrite"], cwd=tmp_path, check=True,
-                         capture_output=True, text=True)  # fmt: skip
+                         capture_output=True, encoding="utf-8")  # fmt: skip
     if process.returncode:  # the third may have come to its end
         assert re.search(r"goes on, \d+ of\s+360 tiles are done already", end.stderr)
     assert (tmp_path / "cut.tif").read_bytes() == (tmp_path / "whole.tif").read_bytes()
