@@ -8,8 +8,9 @@ import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -20,6 +21,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 CHUNK = 16  # items that a worker is handed at once
+AHEAD = 8  # chunks for each worker that are under way
 PARENT_DEATH_SIGNAL = 1  # of Linux's prctl
 
 
@@ -50,20 +52,22 @@ def in_workers(
         >>> list(in_workers(["a", "b"], list, workers=1, remedy="give the command again"))
         ['a', 'b']
     """
-    chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
-    pool = ProcessPoolExecutor(
-        max(1, min(workers, len(chunks))),
-        multiprocessing.get_context("fork"),
-        _begin,
-        (os.getpid(), begin),
-    )
+    starts = iter(range(0, len(items), CHUNK))
+    most = max(1, min(workers, -(-len(items) // CHUNK)))
+    fork = multiprocessing.get_context("fork")
+    pool = ProcessPoolExecutor(most, fork, _begin, (os.getpid(), begin))
+    waiting: deque[Future[list[Result]]] = deque()
     try:
         with warnings.catch_warnings():
             # Python warns of threads beside a fork; the workers compute on one, and lock nothing.
             warnings.simplefilter("ignore", DeprecationWarning)
-            waiting = deque(pool.submit(work, chunk) for chunk in chunks)
-        while waiting:  # so that results do not pile up
-            yield from waiting.popleft().result()
+            for start in islice(starts, AHEAD * most):
+                waiting.append(pool.submit(work, items[start : start + CHUNK]))
+        while waiting:  # no more than a few ahead, so that results do not pile up
+            results = waiting.popleft().result()
+            for start in islice(starts, 1):
+                waiting.append(pool.submit(work, items[start : start + CHUNK]))
+            yield from results
     except BrokenProcessPool as error:
         raise RunError(
             f"a process that decodes images was killed, perhaps for want of memory; {remedy}"

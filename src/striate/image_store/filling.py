@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -85,20 +85,20 @@ def fill(
     Raises:
         RunError: A worker was killed, or the disk is full.
     """
-    stamps = [_stamp(place) for place in places]
+    stamps = {number: _stamp(place) for number, place in enumerate(places)}
     if cache is None:
         return _fill(places, stamps, [None] * len(places), form, None, workers, progress)
-    known = cache.known(stamps)
+    known = cache.known(stamps.values())
     if None not in known:
         return [record for record in known if record is not None]
     with cache.filling(note) as waited:
-        known = cache.known(stamps) if waited else known
+        known = cache.known(stamps.values()) if waited else known
         return _fill(places, stamps, known, form, cache, workers, progress)
 
 
 def _fill(
     places: Sequence[Place],
-    stamps: Sequence[Stamp],
+    stamps: dict[int, Stamp],
     known: Sequence[Record | None],
     form: Form,
     cache: Cache | None,
@@ -108,6 +108,7 @@ def _fill(
     results: list[Record | Refused | None] = list(known)
     missing = [index for index, record in enumerate(known) if record is None]
     fresh: list[int] = []
+    seen: dict[object, Any] = {}
 
     def commit() -> None:
         records = [(stamps[i], r) for i in fresh if isinstance(r := results[i], Record)]
@@ -115,14 +116,16 @@ def _fill(
             named = cache.add(records)
             for i in fresh:  # of equal files read at once the index names one alone
                 if isinstance(r := results[i], Record):
-                    results[i] = named[r.content]
+                    results[i] = named[r.content].sharing(seen)
+        for i in fresh:
+            del stamps[i]  # of very many images that is memory
         fresh.clear()
 
     last = time.monotonic()
     try:
         found = _read_all([places[i] for i in missing], form, cache, workers)
         for done, (index, result) in enumerate(zip(missing, found, strict=True), start=1):
-            results[index] = result
+            results[index] = result.sharing(seen) if isinstance(result, Record) else result
             fresh.append(index)
             if time.monotonic() - last >= SECONDS_BETWEEN_COMMITS:
                 commit()

@@ -10,11 +10,11 @@ import json
 import math
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -63,6 +63,20 @@ class Record(NamedTuple):
     def end(self) -> int:
         """Where it ends in its segment [bytes]."""
         return self.offset + math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+    def sharing(self, seen: dict[object, Any]) -> "Record":
+        """Hold but one copy of what many images have alike: there may be very many.
+
+        Args:
+            seen: What was met so far.
+        """
+        fields = ("segment", "shape", "own_size", "dtype", "notes")
+        alike = {
+            name: seen.setdefault(value, value)
+            for name in fields
+            if (value := getattr(self, name)) is not None
+        }
+        return self._replace(**alike)
 
 
 class Stamp(NamedTuple):
@@ -147,9 +161,9 @@ class Cache:
             self._mend()
             yield waited
 
-    def known(self, stamps: Sequence[Stamp]) -> list[Record | None]:
+    def known(self, stamps: Collection[Stamp]) -> list[Record | None]:
         """Look up images whose files are unchanged since they were read, and that are there."""
-        lengths = self._lengths()
+        lengths, seen = self._lengths(), dict[object, Any]()
         with self._asking() as index:
             if index.execute("SELECT 1 FROM files LIMIT 1").fetchone() is None:
                 return [None] * len(stamps)
@@ -162,7 +176,7 @@ class Cache:
                 ).fetchone()
                 record = _record(row) if row else None
                 is_there = record is not None and record.end <= lengths.get(record.segment, 0)
-                found.append(record if is_there else None)
+                found.append(record.sharing(seen) if record is not None and is_there else None)
             return found
 
     def by_content(self, contents: Sequence[str]) -> dict[str, Record]:
