@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import results_canon
+import results_files
 import results_masks
 
 ROOT = Path(__file__).parents[1]
@@ -137,6 +138,9 @@ def render() -> str:
         speed(),
         results_canon.speed(read("canon_speed")),
         results_masks.dense_speed(read("tiled_unet"), read("dense_n4"), read("unet_step")),
+        results_files.images_in_files(
+            *(read("jpeg_loader"), read("resnet18_photographs"), read("many_files"))
+        ),
         results_canon.counting(read("counting")),
         kills(),
         machines(),

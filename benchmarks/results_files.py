@@ -1,0 +1,34 @@
+"""The paragraphs of docs/results.md on images in files."""
+
+from typing import Any
+
+
+def images_in_files(
+    loader: dict[str, Any] | None, training: dict[str, Any] | None, many: dict[str, Any] | None
+) -> str:
+    """Give the paragraphs, for the measurements that were made."""
+    text = ""
+    if loader:
+        rates = loader["images_a_second"]
+        text += f"""
+**From JPEG files to batches** of windows of 224 pixels, {loader["photographs"]:,} photographs, {loader["workers"]} \
+workers, images a second: Pillow and torchvision's reference loader {rates["reference"]:,.0f}; ours in the first epoch, with \
+the pass that reads, checks, measures and keeps every image, {rates["first"]:,.0f} ({loader["first_times_reference"]:g} \
+times as many), in later epochs {rates["later"]:,.0f} ({loader["later_times_reference"]:g} times) \
+(`benchmarks/jpeg_loader.py`).
+"""
+    if training:
+        plain, coarse = training["float32"], training["bf16"]
+        text += f"""
+**ResNet-18 on photographs**, batches of 16, images a second: a plain eager loop with that loader \
+{training["peer_images_a_second"]:.1f}; `striate train` {plain["images_a_second"]:.1f} ({plain["times_peer"]:g} times as \
+many), with `--precision bf16` {coarse["images_a_second"]:.1f} ({coarse["times_peer"]:g} times). Of the time the network waits \
+{100 * coarse["share_waiting_for_data"]:.1f} % for data at most (`benchmarks/resnet18_photographs.py`).
+"""
+    if many:
+        text += f"""
+**{many["files"]:,} small files** are listed in {many["list_seconds"]:g} s and read in {many["read_seconds"]:.0f} s; the \
+process then holds {many["growth_bytes"] / 1e6:.0f} MB more than before, at most \
+{many["growth_at_most_bytes"] / 1e6:.0f} MB while it reads (`benchmarks/many_files.py`).
+"""
+    return "## Images in files\n" + text if text else ""
