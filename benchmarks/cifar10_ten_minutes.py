@@ -100,10 +100,8 @@ def changed(images: Tensor) -> Tensor:
 def accuracy(network: nn.Module, images: Tensor, targets: Tensor) -> float:
     """Give the share of right answers [%]."""
     network.eval()
-    right = sum(
-        int((network(some).argmax(dim=1) == wanted).sum())
-        for some, wanted in zip(images.split(500), targets.split(500), strict=True)
-    )
+    parts = zip(torch.split(images, 500), torch.split(targets, 500), strict=True)
+    right = sum(int((network(some).argmax(dim=1) == wanted).sum()) for some, wanted in parts)
     network.train()
     return round(100 * right / len(targets), 2)
 
@@ -129,7 +127,8 @@ def plain(seconds: float) -> dict[str, Any]:
         for group in optimizer.param_groups:
             group["lr"] = 0.05 * (1 + math.cos(math.pi * elapsed / seconds))
         optimizer.zero_grad()
-        F.cross_entropy(network(changed(images[chosen])), targets[chosen]).backward()
+        loss = F.cross_entropy(network(changed(images[chosen])), targets[chosen])
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         seen += len(chosen)
         elapsed += time.perf_counter() - started

@@ -47,7 +47,7 @@ def peer(folder: Path) -> Callable[[], int]:
         seen = 0
         for images, targets in loader:
             optimizer.zero_grad()
-            F.cross_entropy(network(images), targets).backward()
+            F.cross_entropy(network(images), targets).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             seen += len(images)
         return seen
