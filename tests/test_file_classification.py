@@ -44,7 +44,7 @@ def photos(tmp_path_factory):
 def trained(photos, tmp_path_factory):
     out = tmp_path_factory.mktemp("run") / "run"
     recipe = Recipe(data=str(photos), crop="area", image_size=40, flip=True, **PHOTOS)
-    return train(recipe, out, reading=Reading(out.parent / "cache", 0))
+    return train(recipe, out, num_threads=1, reading=Reading(out.parent / "cache", 0))
 
 
 def weights(run):
@@ -69,7 +69,9 @@ def test_workers_and_cache_change_no_bit_of_the_weights(
     trained, tmp_path, monkeypatch, workers, cached
 ):
     cache = trained.path.parent / "cache" if cached else None
-    again = train(trained.recipe, tmp_path / "again", reading=Reading(cache, workers))
+    again = train(
+        trained.recipe, tmp_path / "again", num_threads=1, reading=Reading(cache, workers)
+    )
     assert weights(again) == weights(trained)
 
 
@@ -186,7 +188,7 @@ from striate import Recipe
 from striate.file_data import Reading
 from striate.training import train
 recipe = Recipe.from_yaml(Path(sys.argv[1]).read_text())
-train(recipe, sys.argv[2], reading=Reading(Path(sys.argv[3]), 2), save_seconds=0)
+train(recipe, sys.argv[2], num_threads=1, reading=Reading(Path(sys.argv[3]), 2), save_seconds=0)
 """
     out, cache = tmp_path / "killed", trained.path.parent / "cache"
     command = [
