@@ -49,6 +49,41 @@ class Silent:
         """Ignore the end."""
 
 
+class PassingOn:
+    """Passes everything on to another display: for what wants to hear some of it too.
+
+    Args:
+        display: Told everything.
+    """
+
+    def __init__(self, display: Display) -> None:
+        self.display = display
+
+    def note(self, text: str) -> None:
+        """Pass a message on."""
+        self.display.note(text)
+
+    def reading(self) -> AbstractContextManager[Counter | None]:
+        """Pass the count on."""
+        return self.display.reading()
+
+    def begin(self, epochs: int, images: int, done: int) -> None:
+        """Pass the start on."""
+        self.display.begin(epochs, images, done)
+
+    def step(self, epoch: int, images: int, loss: float) -> None:
+        """Pass a step on."""
+        self.display.step(epoch, images, loss)
+
+    def end_epoch(self, row: Mapping[str, float | None]) -> None:
+        """Pass an epoch on."""
+        self.display.end_epoch(row)
+
+    def end(self) -> None:
+        """Pass the end on."""
+        self.display.end()
+
+
 class Lines(Silent):
     """One line an epoch on stderr, for logs."""
 

@@ -2,11 +2,10 @@
 
 import importlib.util
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from striate.display import Counter, Display
+from striate.display import Display, PassingOn
 from striate.errors import UsageError
 
 FOLDER = "tensorboard"
@@ -35,7 +34,7 @@ def require_event_files() -> None:
         )
 
 
-class Recording:
+class Recording(PassingOn):
     """A display that also writes each epoch into event files; the step is the epoch.
 
     Event files of an earlier process are replaced at the first epoch, by one that holds what
@@ -50,24 +49,9 @@ class Recording:
     def __init__(
         self, display: Display, run: Path, rows: Sequence[Mapping[str, float | None]] = ()
     ) -> None:
-        self.display, self.folder, self.before = display, run / FOLDER, rows
+        super().__init__(display)
+        self.folder, self.before = run / FOLDER, rows
         self._writer: Any = None
-
-    def note(self, text: str) -> None:
-        """Pass a message on."""
-        self.display.note(text)
-
-    def reading(self) -> AbstractContextManager[Counter | None]:
-        """Pass the count on."""
-        return self.display.reading()
-
-    def begin(self, epochs: int, images: int, done: int) -> None:
-        """Pass the start on."""
-        self.display.begin(epochs, images, done)
-
-    def step(self, epoch: int, images: int, loss: float) -> None:
-        """Pass a step on."""
-        self.display.step(epoch, images, loss)
 
     def end_epoch(self, row: Mapping[str, float | None]) -> None:
         """Write an epoch's figures, and pass them on."""
@@ -75,14 +59,14 @@ class Recording:
             self._open()
         self._write(row)
         self._writer.flush()
-        self.display.end_epoch(row)
+        super().end_epoch(row)
 
     def end(self) -> None:
         """Close the file, and pass the end on."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
-        self.display.end()
+        super().end()
 
     def _open(self) -> None:
         from tensorboardX import SummaryWriter

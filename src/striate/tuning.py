@@ -4,13 +4,12 @@ import importlib.util
 import math
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
-from striate.display import Counter, Display, Silent
+from striate.display import Display, PassingOn, Silent
 from striate.errors import Interrupted, TrainingError, UsageError
 from striate.files import write_file
 from striate.models import find_network, with_defaults
@@ -193,9 +192,13 @@ def _draw(trial: Any, name: str, values: Any) -> Any:
 
 
 def _try(
-    study: Any, trial: Any, recipe: Recipe, folder: Path, watching: "_Watching",
+    study: Any,
+    trial: Any,
+    recipe: Recipe,
+    folder: Path,
+    watching: "_Watching",
     options: dict[str, Any],
-) -> None:  # fmt: skip
+) -> None:
     """Train one trial and tell the search how it ended."""
     import optuna
 
@@ -219,29 +222,18 @@ def _try(
         study.tell(trial, watching.best)
 
 
-class _Watching:
+class _Watching(PassingOn):
     """A display that reports each epoch to the search, and stops the trial where it says so."""
 
     def __init__(self, display: Display, trial: Any, ends: float) -> None:
-        self.display, self.trial, self.ends = display, trial, ends
+        super().__init__(display)
+        self.trial, self.ends = trial, ends
         self.best = math.inf
-
-    def note(self, text: str) -> None:
-        self.display.note(text)
-
-    def reading(self) -> AbstractContextManager[Counter | None]:
-        return self.display.reading()
-
-    def begin(self, epochs: int, images: int, done: int) -> None:
-        self.display.begin(epochs, images, done)
-
-    def step(self, epoch: int, images: int, loss: float) -> None:
-        self.display.step(epoch, images, loss)
 
     def end_epoch(self, row: Mapping[str, float | None]) -> None:
         import optuna
 
-        self.display.end_epoch(row)
+        super().end_epoch(row)
         dice, error = row.get("validation_dice"), row["validation_error"]
         score = 1 - dice if dice is not None else error
         self.best = min(self.best, math.inf if score is None else score)
@@ -249,9 +241,6 @@ class _Watching:
         self.trial.report(self.best, int(epoch or 0))
         if self.trial.should_prune() or time.monotonic() >= self.ends:
             raise optuna.TrialPruned
-
-    def end(self) -> None:
-        self.display.end()
 
 
 def _write_best(study: Any, recipe: Recipe, folder: Path) -> None:
