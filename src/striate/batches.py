@@ -183,12 +183,10 @@ def input_spec(
     """
     channels, *own = images.shape[1:]
     wanted = tuple(input_shape[1:])
-    size = _image_size(tuple(own), wanted, recipe)
     if recipe.input_range is None:
         mean, std = _mean_and_deviation(images, value_range)
     else:
-        low, high = recipe.input_range
-        mean, std = (-low / (high - low),) * channels, (1 / (high - low),) * channels
+        mean, std = mean_and_deviation_for(recipe.input_range, channels)
     border = torch.cat(
         [images[..., 0, :], images[..., -1, :], images[..., 0], images[..., -1]], dim=2
     )
@@ -199,7 +197,7 @@ def input_spec(
     sample = images[:: max(1, len(images) // 1000)]
     return InputSpec(
         channels=channels,
-        image_size=size,
+        image_size=image_size_for(tuple(own), wanted, recipe),
         input_size=wanted,
         mean=mean,
         std=std,
@@ -210,13 +208,24 @@ def input_spec(
     )
 
 
-def _image_size(own: tuple[int, ...], wanted: tuple[int, ...], recipe: Recipe) -> tuple[int, ...]:
+def image_size_for(
+    own: tuple[int, ...] | None, wanted: tuple[int, ...], recipe: Recipe
+) -> tuple[int, ...]:
+    """Decide to what size every image is resized.
+
+    Args:
+        own: The training images' size; None where they are of many.
+        wanted: The network's input.
+        recipe: Its ``image_size``, else the middle of its ``side_range``, else what suits both.
+    """
     side = recipe.image_size
     if side is None and recipe.side_range is not None:
         side = sum(recipe.side_range) // 2
     if side is None:
-        return suited_size(own, wanted)
-    return (side,) * len(wanted) if side <= min(wanted) else size_with_side(own, side)
+        return wanted if own is None else suited_size(own, wanted)
+    if own is None or side <= min(wanted):
+        return (side,) * len(wanted)
+    return size_with_side(own, side)
 
 
 def suited_size(own: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, ...]:
@@ -228,6 +237,19 @@ def suited_size(own: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, ...
     """
     fits = all(w / 2 <= s <= w for s, w in zip(own, wanted, strict=True))
     return own if fits else wanted
+
+
+def mean_and_deviation_for(
+    input_range: tuple[float, float], channels: int
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Give what maps [0, 1] onto a range, channel by channel.
+
+    Example:
+        >>> mean_and_deviation_for((-1, 1), 1)
+        ((0.5,), (0.5,))
+    """
+    low, high = input_range
+    return (-low / (high - low),) * channels, (1 / (high - low),) * channels
 
 
 def _mean_and_deviation(
@@ -272,9 +294,8 @@ def training_batches(
     """
     shown = shown_images(recipe, epoch, part.targets.cpu()).to(part.images.device)
     for every in steps_of(recipe, epoch, len(part.targets))[first_step:]:
-        own = share_of(len(every), share)
-        # What makes images wants one at least: a process without any makes one and drops it.
-        indices = (every[own] if own.stop > own.start else every[:1]).to(part.images.device)
+        made, count = own_rows(every, share)
+        indices = made.to(part.images.device)
         images = _augmented(part, value_range, spec, recipe, epoch, indices, shown)
         others = partners(recipe, epoch, indices, len(part.targets))
         mixed = None
@@ -283,7 +304,24 @@ def training_batches(
             images, shares = mix(images, second, recipe, epoch, indices)
             mixed = Mixed(part.targets[shown[others]], shares)
         batch = Batch(indices, images, part.targets[shown[indices]], mixed=mixed, whole=len(every))
-        yield batch if own.stop > own.start else batch.part(torch.arange(0))
+        yield batch if count else batch.part(torch.arange(0))
+
+
+def own_rows(every: Tensor, share: tuple[int, int]) -> tuple[Tensor, int]:
+    """Give the examples of a step that a process makes, and how many of them are its own.
+
+    What makes examples wants one at least: a process without any makes one and drops it.
+
+    Args:
+        every: ``(N,)``, the step's examples.
+        share: Place of the process and number of processes.
+
+    Example:
+        >>> own_rows(torch.tensor([5, 3]), (1, 2)), own_rows(torch.tensor([5]), (0, 2))
+        ((tensor([3]), 1), (tensor([5]), 0))
+    """
+    own = every[share_of(len(every), share)]
+    return (own, len(own)) if len(own) else (every[:1], 0)
 
 
 def _augmented(

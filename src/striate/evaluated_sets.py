@@ -120,8 +120,7 @@ class FileSet:
         reading: How files are read.
         display: Told how far reading is.
         skip_bad: Leave out what cannot be read.
-        spec: Of the first run: says which form is read first.
-        recipe: Its recipe.
+        first: Input and recipe of the first run, which say in what form images are read first.
     """
 
     def __init__(
@@ -235,7 +234,7 @@ def _by_views(
     done = 0
     for members in groups.values():
         for batch in torch.split(torch.tensor(members), batch_size_for(spec)):
-            images = torch.stack([_unit(store, i, spec.channels) for i in batch.tolist()])
+            images = torch.stack([store.unit(i, spec.channels) for i in batch.tolist()])
             logits = averaged_scores(network, images.to(device), (0, 1), spec, recipe).cpu()
             for index, scores in zip(batch.tolist(), logits, strict=True):
                 answers[index] = scores
@@ -244,12 +243,6 @@ def _by_views(
             if progress is not None:
                 progress(done, len(chosen))
     return torch.stack([answers[index] for index in chosen.tolist()])
-
-
-def _unit(store: ImageStore, index: int, channels: int) -> Tensor:
-    scale = np.float32(store.full_scales[index])
-    pixels = store.pixels(index).astype(np.float32) / scale
-    return torch.from_numpy(pixels).permute(2, 0, 1).expand(channels, -1, -1)
 
 
 def evaluated_set(

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from striate.augmentation import augment, mix, partners
-from striate.batches import Batch, Mixed
+from striate.batches import Batch, Mixed, own_rows
 from striate.datasets import list_images
 from striate.datasets.splits import apply_split
 from striate.display import Display
-from striate.distributed import in_shares, share_of
+from striate.distributed import in_shares
 from striate.errors import DataError
 from striate.file_data import FileData, Reading, read_files
 from striate.image_store import Form
@@ -61,12 +61,8 @@ class FileClassification(Labelling):
         """Give an epoch's examples, in an order of its own."""
         shown = self.training[shown_images(self.recipe, epoch, self.targets[self.training])]
         steps = steps_of(self.recipe, epoch, self.num_examples)[first_step:]
-        rows = [share_of(len(every), share) for every in steps]
-        # A process without examples makes one and drops it, as one in memory does.
-        parts = [
-            every[own] if own.stop > own.start else every[:1]
-            for every, own in zip(steps, rows, strict=True)
-        ]
+        rows = [own_rows(every, share) for every in steps]
+        parts = [part for part, _ in rows]
         seconds = [partners(self.recipe, epoch, part, self.num_examples) for part in parts]
         windows = self.loader.batches(
             Request(shown[indices], indices, epoch)
@@ -74,7 +70,7 @@ class FileClassification(Labelling):
             for indices in pair
             if indices is not None
         )
-        for every, own, part, others in zip(steps, rows, parts, seconds, strict=True):
+        for every, (part, count), others in zip(steps, rows, seconds, strict=True):
             images = self._augmented(next(windows), epoch, part)
             indices, targets = part.to(self.device), self.targets[shown[part]].to(self.device)
             mixed = None
@@ -83,7 +79,7 @@ class FileClassification(Labelling):
                 images, shares = mix(images, second, self.recipe, epoch, indices)
                 mixed = Mixed(self.targets[shown[others]].to(self.device), shares)
             batch = Batch(indices, images, targets, mixed=mixed, whole=len(every))
-            yield batch if own.stop > own.start else batch.part(torch.arange(0))
+            yield batch if count else batch.part(torch.arange(0))
 
     def _augmented(self, windows: Tensor, epoch: int, indices: Tensor) -> Tensor:
         indices = indices.to(self.device)
@@ -101,8 +97,7 @@ class FileClassification(Labelling):
         )
         logits = in_shares(self.validation, score)
         targets = self.targets[self.validation].to(logits.device)
-        wrong = int((logits.argmax(dim=1) != targets).sum())
-        return Measures(self._loss(logits, targets).item(), wrong / len(targets))
+        return self.measures(logits, targets)
 
 
 def files_again(run: Run, recipe: Recipe, reading: Reading, display: Display) -> FileData:

@@ -1,7 +1,7 @@
 """From a listing of images in files to what a run learns from, and how they meet the network."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from striate.augmentation import color_axes
-from striate.batches import suited_size
+from striate.batches import image_size_for, mean_and_deviation_for
 from striate.datasets.listing import Listing
 from striate.display import Display
 from striate.errors import DataError
 from striate.figures import SAMPLE, figure_extent
 from striate.files import cache_root
 from striate.image_store import Form, ImageStore, open_store
-from striate.preparation import InputSpec, size_with_side
+from striate.preparation import InputSpec
 from striate.recipes import Recipe
 from striate.worker_processes import processors
 
@@ -159,31 +159,23 @@ def file_spec(data: FileData, input_shape: Sequence[int], recipe: Recipe) -> Inp
     wanted = (input_shape[1], input_shape[2])
     sizes = torch.unique(store.own_sizes[training], dim=0)
     own = tuple(sizes[0].tolist()) if len(sizes) == 1 else None
-    side = recipe.image_size
-    if side is None and recipe.side_range is not None:
-        side = sum(recipe.side_range) // 2
-    if side is None:
-        size = wanted if own is None else suited_size(own, wanted)
-    else:
-        size = (side, side) if own is None or side <= min(wanted) else size_with_side(own, side)
     if recipe.input_range is None:
         mean, std = mean_and_deviation(store, training, data.channels)
     else:
-        low, high = recipe.input_range
-        mean, std = (-low / (high - low),) * data.channels, (1 / (high - low),) * data.channels
+        mean, std = mean_and_deviation_for(recipe.input_range, data.channels)
     sample = training[:: max(1, len(training) // SAMPLE)].tolist()
     grounds = torch.stack([_ground(store, index, data.channels) for index in sample])
     background = tuple(grounds.median(dim=0).values.tolist())
     extent, axes = None, None
     if own is not None and max(own) <= LARGEST_FIGURES:
-        figures = torch.stack(list(_units(store, sample, data.channels)))
+        figures = torch.stack([store.unit(index, data.channels) for index in sample])
         extent = figure_extent(figures, background)
     if recipe.pca_color:
-        axes = color_axes((each[None] for each in _units(store, sample, data.channels)), (0, 1))
+        axes = color_axes((store.unit(index, data.channels)[None] for index in sample), (0, 1))
     store.release()
     return InputSpec(
         channels=data.channels,
-        image_size=size,
+        image_size=image_size_for(own, wanted, recipe),
         input_size=wanted,
         mean=mean,
         std=std,
@@ -231,10 +223,3 @@ def _ground(store: ImageStore, index: int, channels: int) -> Tensor:
     sides = (pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1])
     border = torch.from_numpy(np.concatenate(sides).astype(np.float32))
     return (border.median(dim=0).values / store.full_scales[index].item()).expand(channels)
-
-
-def _units(store: ImageStore, indices: Sequence[int], channels: int) -> Iterator[Tensor]:
-    """Read images one by one as ``(channels, H, W)``, float32 in [0, 1]."""
-    for index in indices:
-        pixels = torch.from_numpy(store.pixels(index).astype("float32")).permute(2, 0, 1)
-        yield (pixels / store.full_scales[index].item()).expand(channels, -1, -1)

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from striate.batches import Batch
+from striate.batches import Batch, own_rows
 from striate.datasets.masks import IGNORED
 from striate.dense_form import dense
-from striate.distributed import add_up, joined, own_slice, share_of, total
+from striate.distributed import add_up, joined, own_slice, total
 from striate.mask_data import MaskData, as_shown, class_weights, tiles_per_epoch, with_weights
 from striate.models import find_network
 from striate.modes import evaluating
@@ -73,10 +73,8 @@ class Segmentation:
         """Cut an epoch's tiles, as many of each image."""
         places = torch.arange(self.num_examples)
         for every in torch.split(places, self.recipe.batch_size)[first_step:]:
-            own = share_of(len(every), share)
-            count = own.stop - own.start
-            # A process without tiles cuts one to learn what they look like, and drops it.
-            batch = self.tiles.batch(epoch, every[own] if count else every[:1])
+            made, count = own_rows(every, share)
+            batch = self.tiles.batch(epoch, made)
             weights = batch.weights
             yield Batch(
                 batch.indices[:count],

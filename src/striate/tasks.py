@@ -119,6 +119,11 @@ class Labelling:
             targets = torch.where(batch.mixed.shares < 0.5, batch.mixed.targets, targets)
         return int((logits.argmax(dim=1) != targets).sum()), len(targets)
 
+    def measures(self, logits: Tensor, targets: Tensor) -> Measures:
+        """Say what logits of the validation part come to: ``(N, classes)`` and ``(N,)``."""
+        wrong = int((logits.argmax(dim=1) != targets).sum())
+        return Measures(self._loss(logits, targets).item(), wrong / len(targets))
+
 
 class Classification(Labelling):
     """One label for each image, of images in memory.
@@ -164,8 +169,7 @@ class Classification(Labelling):
             part.images,
             lambda own: logits_of(network, own, self.value_range, self.spec, channels_last=last),
         )
-        wrong = int((logits.argmax(dim=1) != part.targets).sum())
-        return Measures(self._loss(logits, part.targets).item(), wrong / len(part.targets))
+        return self.measures(logits, part.targets)
 
 
 def loss_for(recipe: Recipe, targets: Tensor, num_classes: int) -> Loss:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from striate.datasets.listing import Listing, Place
 from striate.errors import DataError
@@ -69,7 +70,8 @@ class ImageStore:
         self.contents = [bytes.fromhex(record.content) for record in records]
         names = sorted({record.segment for record in records})
         self._segments = names
-        self._segment = [names.index(record.segment) for record in records]
+        numbers = {name: number for number, name in enumerate(names)}
+        self._segment = [numbers[record.segment] for record in records]
         self._offsets = [record.offset for record in records]
         self._maps: tuple[int, dict[int, mmap.mmap]] = (0, {})
 
@@ -91,6 +93,22 @@ class ImageStore:
         return np.ndarray(
             shape, self.dtypes[index], self._map(self._segment[index]), self._offsets[index]
         )
+
+    def unit(self, index: int, channels: int) -> Tensor:
+        """Read an image in [0, 1], grey repeated.
+
+        Args:
+            index: Which image.
+            channels: That are wanted; 1 or 3 where the image is grey, otherwise its own.
+
+        Returns:
+            ``(channels, H, W)``, float32.
+
+        Raises:
+            DataError: As ``pixels``.
+        """
+        pixels = torch.from_numpy(self.pixels(index).astype(np.float32)).permute(2, 0, 1)
+        return (pixels / self.full_scales[index].item()).expand(channels, -1, -1)
 
     def _anew(self, index: int) -> np.ndarray:
         place = self.places[index]

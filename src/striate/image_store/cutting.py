@@ -40,8 +40,7 @@ def training_windows(
     """
     mirrored = which_mirrored(recipe, epoch, indices)
     if recipe.crop == "center":
-        middles = (middle_window(store.pixels(image), spec) for image in images.tolist())
-        return _stack(middles, store, images, spec, mirrored)
+        return middle_windows(store, images, spec, mirrored)
     own = store.sizes[images]
     height, width = spec.input_size
     if recipe.crop == "area":
@@ -70,20 +69,23 @@ def training_windows(
     )
 
 
-def middle_windows(store: ImageStore, images: Tensor, spec: InputSpec) -> Tensor:
+def middle_windows(
+    store: ImageStore, images: Tensor, spec: InputSpec, mirrored: Tensor | None = None
+) -> Tensor:
     """Resize images as the spec says, and cut out their middle where they are larger.
 
     Args:
         store: Holds the images.
         images: ``(N,)``, which of the store's.
         spec: The network's input.
+        mirrored: ``(N,)``, which of them are turned left to right; none by default.
 
     Returns:
         As ``training_windows``.
     """
     return _stack(
         (middle_window(store.pixels(image), spec) for image in images.tolist()),
-        *(store, images, spec),
+        *(store, images, spec, mirrored),
     )
 
 
