@@ -108,10 +108,12 @@ def evaluate(
         return evaluate_masks(
             *(runs, data), protocol=protocol, data_dir=data_dir, device=device, progress=progress
         )
-    images = evaluated_set(runs, data, data_dir, reading or default_reading(), display or Silent())
+    reading = reading or default_reading()
+    images = evaluated_set(runs, data, data_dir, reading, display or Silent())
     for each in runs:
         _check(each, images)
-    logits = _scores(runs, protocol, images, choose_device(device), progress)
+    processor = choose_device(device)
+    logits = _scores(runs, protocol, images, processor, progress)
     counts = count(logits, images.targets)
     metrics = report(counts, run.classes)
     correct = int(counts.confusion.diagonal().sum())
@@ -120,9 +122,7 @@ def evaluate(
     if error_rate is not None:
         chosen_on = None
         if len(runs) == 1:
-            chosen_on = validation_answers(
-                *(run, protocol, data_dir, choose_device(device)), reading or default_reading()
-            )
+            chosen_on = validation_answers(run, protocol, data_dir, processor, reading)
         rejection = thresholds(answers, error_rate, chosen_on)
     members = [member(each, protocol) for each in runs]
     is_its_own = data is None or is_own(run, data)

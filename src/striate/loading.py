@@ -68,9 +68,9 @@ class WindowLoader:
         room = shutil.disk_usage(SHARED).free // 2 if SHARED.is_dir() else sys.maxsize
         self.workers = workers if store.folder is not None else min(workers, room // largest)
         self.ahead = max(1, min(AHEAD, room // (largest * max(self.workers, 1))))
-        self._queue = _Queue()
+        self._made_by = _Workers()
         # Workers ignore signals: what ends them at the end of the program is this.
-        weakref.finalize(self, _close, self._queue)
+        weakref.finalize(self, _close, self._made_by)
 
     def batches(self, requests: Iterable[Request]) -> Iterator[Tensor]:
         """Give the windows of each request, ``(N, C, h, w)``, as ``training_windows`` does.
@@ -85,7 +85,7 @@ class WindowLoader:
         if self.maker.store.folder is not None:
             yield from self._by_threads(requests)
             return
-        self._queue.requests = requests
+        self._made_by.requests = requests
         with told_of_workers():
             for answer in self._begin():
                 if isinstance(answer, bytes):
@@ -94,11 +94,11 @@ class WindowLoader:
 
     def _by_threads(self, requests: Iterable[Request]) -> Iterator[Tensor]:
         """Cut what is kept in threads: nothing is decoded, and no memory passed on."""
-        self._queue.pool = self._queue.pool or ThreadPoolExecutor(self.workers)
+        self._made_by.pool = self._made_by.pool or ThreadPoolExecutor(self.workers)
         waiting: deque[Future[Tensor]] = deque()
         try:
             for request in requests:
-                waiting.append(self._queue.pool.submit(self.maker.make, request))
+                waiting.append(self._made_by.pool.submit(self.maker.make, request))
                 if len(waiting) > self.workers + 1:
                     yield waiting.popleft().result()
             while waiting:
@@ -110,10 +110,10 @@ class WindowLoader:
     def _begin(self) -> Iterator[Any]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*worker processes in total")
-            if self._queue.loader is None:
-                self._queue.loader = DataLoader(
+            if self._made_by.loader is None:
+                self._made_by.loader = DataLoader(
                     self.maker,  # type: ignore[arg-type]
-                    batch_sampler=self._queue,  # type: ignore[arg-type]
+                    batch_sampler=self._made_by,  # type: ignore[arg-type]
                     num_workers=self.workers,
                     collate_fn=_unchanged,
                     worker_init_fn=partial(_begin_worker, os.getpid()),
@@ -121,7 +121,7 @@ class WindowLoader:
                     persistent_workers=True,
                     multiprocessing_context="fork",
                 )
-            return iter(self._queue.loader)
+            return iter(self._made_by.loader)
 
 
 @contextmanager
@@ -145,8 +145,11 @@ def told_of_workers() -> Iterator[None]:
         ) from error
 
 
-class _Queue:
-    """The requests of one pass, for the loader, which asks for them anew at every pass."""
+class _Workers:
+    """The processes or threads of a loader, and the requests of one pass.
+
+    Iterating gives the requests: PyTorch's loader asks for them anew at every pass.
+    """
 
     def __init__(self) -> None:
         self.requests: Iterable[Request] = ()
@@ -189,8 +192,8 @@ def _begin_worker(parent: int, number: int) -> None:
     keep_memory()
 
 
-def _close(queue: _Queue) -> None:
+def _close(workers: _Workers) -> None:
     """Let go of the loader, whose workers then end, and of threads."""
-    queue.loader = None
-    if queue.pool is not None:
-        queue.pool.shutdown()
+    workers.loader = None
+    if workers.pool is not None:
+        workers.pool.shutdown()

@@ -49,7 +49,6 @@ OF_LABELS = (
 )
 LOSSES_OF_LABELS = ("cross-entropy", "map", "squared-error")
 
-
 # Training images that a network may see before it begins, if it asks.
 SHOWN = 5000
 
