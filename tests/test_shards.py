@@ -219,9 +219,10 @@ def test_what_a_command_writes_is_kept_and_read_again(tmp_path, monkeypatch):
         ("echo text", r"what echo text wrote is no tar archive or is cut short .*; run it by its"),
     ],
 )
-def test_a_command_that_fails_is_refused_and_nothing_is_kept(tmp_path, command, told):
+def test_a_command_that_fails_is_refused_and_nothing_is_kept(tmp_path, monkeypatch, command, told):
+    monkeypatch.setenv("STRIATE_CACHE", str(tmp_path))
     with pytest.raises(DataError, match=told):
-        read_listing(f"pipe:{command}", cache=tmp_path)
+        read_listing(f"pipe:{command}")
     assert [*(tmp_path / "shards").rglob("*.tar")] == []
 
 
@@ -315,10 +316,11 @@ def test_archives_beside_others_or_beside_images_are_refused(tmp_path, names, to
         assert read_listing(tmp_path, "folders").layout.startswith("class folders")
 
 
-def test_a_pattern_in_a_command_stands_for_several(tmp_path):
+def test_a_pattern_in_a_command_stands_for_several(tmp_path, monkeypatch):
+    monkeypatch.setenv("STRIATE_CACHE", str(tmp_path / "cache"))
     for number in range(2):
         pack(tmp_path / f"{number}.tar", samples([10 * number, 10 * number + 1]))
-    listing = read_listing(f"pipe:cat {tmp_path}/{{0..1}}.tar", cache=tmp_path / "cache")
+    listing = read_listing(f"pipe:cat {tmp_path}/{{0..1}}.tar")
     assert len(listing.places) == 4
     assert len(listing.notes) == 2
 

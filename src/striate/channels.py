@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from striate.datasets.listing import counted
 from striate.errors import DataError
 from striate.images import DecodedImage, to_channels
 from striate.tile_input import full_scale
@@ -38,7 +39,7 @@ def with_channels(source: Source, channels: int) -> Source:
         return source
     if (given, channels) != (1, 3):
         raise DataError(
-            f"{source.path} has {given} channel{'s' * (given != 1)}, the run reads {channels}; "
+            f"{source.path} has {counted(given, 'channel')}, the run reads {channels}; "
             f"convert it{_TO_WHAT.get(channels, '')}, or train on images like this one"
         )
     stored = source

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from striate.augmentation import color_axes
 from striate.batches import image_size_for, mean_and_deviation_for
-from striate.datasets.listing import Listing
+from striate.datasets.listing import Listing, counted
 from striate.display import Display
 from striate.errors import DataError
 from striate.figures import SAMPLE, figure_extent
@@ -126,7 +126,7 @@ def read_files(
         raise DataError(f"{listing.source} has no image that can be read")
     _check_channels(listing, store)
     for note, count in store.notes.most_common(MOST_NOTED):
-        display.note(f"{count:,} image{'s' * (count != 1)}: {note}")
+        display.note(f"{counted(count, 'image')}: {note}")
     return FileData(listing, store, tuple(each.reason for each in bad))
 
 

@@ -31,6 +31,12 @@ def user_cache() -> Path:
     return platformdirs.user_cache_path("striate")
 
 
+def identity(path: Path) -> tuple[int, int]:
+    """Tell a file or folder by what it is, whatever names lead to it."""
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
 def write_file(path: Path, content: bytes | str) -> None:
     """Write a file so that a kill at any instant leaves the old content or the new, never a part.
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from striate.errors import DataError, UsageError
+from striate.files import identity
 from striate.images import SUFFIXES, require
 from striate.volumes import FORMATS, WRITABLE, is_volume, suffix_of
 
@@ -67,16 +68,23 @@ def outputs_for(files: Sequence[Path], out: Path | None, *, overwrite: bool) -> 
         )
     folder = out or Path("labels")
     names = [out if single and out else folder / _name(path) for path in files]
-    for number, name in enumerate(names):
-        if name in names[:number]:
+    first: dict[Path, Path] = {}
+    images: set[tuple[int, int]] = set()
+    for path, name in zip(files, names, strict=True):
+        if name in first:
             raise UsageError(
-                f"{files[names.index(name)]} and {files[number]} would both be labelled in {name}; "
-                "give them one by one, each with -o FILE"
+                f"{first[name]} and {path} would both be labelled in {name}; give them one by "
+                "one, each with -o FILE"
             )
-        if name.exists() and any(name.samefile(path) for path in files):
-            raise UsageError(f"{name} is the image itself; choose another -o")
-        if name.exists() and not overwrite:
-            raise UsageError(f"{name} exists; replace it with --overwrite, or choose another -o")
+        first[name] = path
+        if name.exists():
+            images = images or {identity(each) for each in files}
+            if identity(name) in images:
+                raise UsageError(f"{name} is the image itself; choose another -o")
+            if not overwrite:
+                raise UsageError(
+                    f"{name} exists; replace it with --overwrite, or choose another -o"
+                )
     return names
 
 

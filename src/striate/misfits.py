@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from striate import augmentation
+from striate.datasets.listing import counted
 from striate.preparation import InputSpec
 from striate.recipes import Recipe
 
@@ -44,8 +45,8 @@ def misfits(recipe: Recipe, spec: InputSpec, *, has_validation: bool) -> list[Mi
         reason = f"micro_batch {recipe.micro_batch} does nothing with {recipe.batch_size} in a step"
         found.append(Misfit(reason, "fewer or leave it out"))
     if recipe.pca_color and spec.channels != 3:
-        channels = f"{spec.channels} channel{'s' if spec.channels > 1 else ''}"
-        reason = f"pca_color shifts red, green and blue, but the images have {channels}"
+        count = counted(spec.channels, "channel")
+        reason = f"pca_color shifts red, green and blue, but the images have {count}"
         found.append(Misfit(reason, "--pca-color 0"))
     if recipe.crop_padding >= min(spec.input_size):
         reason = (
@@ -90,7 +91,7 @@ def suited(
     notes = []
     if recipe.pca_color and channels != 3 and "pca_color" not in given:
         changes["pca_color"] = 0.0
-        count = f"{channels} channel{'s' if channels > 1 else ''}"
+        count = counted(channels, "channel")
         notes.append(
             f"pca_color of {recipe.network} is off: it shifts red, green and blue, the images have "
             f"{count}"

@@ -123,11 +123,22 @@ def mistakes_page(
     else:
         body = _gallery(mistakes, examples, num_mistakes, classes)
         body += _confused_pairs(mistakes, num_mistakes, classes, confusion)
+    return html_page(f"{title}: mistakes", f"{body}\n{more}")
+
+
+def html_page(title: str, body: str, *, extra_style: str = "") -> str:
+    """Lay out a page in one file, which loads nothing and runs nothing.
+
+    Args:
+        title: Any text; also the heading.
+        body: HTML.
+        extra_style: CSS beside the pages' common style.
+    """
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{_text(title)}: mistakes</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        f"<h1>{_text(title)}: mistakes</h1>\n{body}\n{more}</body>\n</html>\n"
+        f"<title>{html_text(title)}</title>\n<style>{STYLE}{extra_style}</style>\n</head>\n"
+        f"<body>\n<h1>{html_text(title)}</h1>\n{body}</body>\n</html>\n"
     )
 
 
@@ -151,7 +162,7 @@ def _gallery(
 
 
 def _card(mistake: Mistake, classes: Sequence[str]) -> str:
-    target, predicted = _text(classes[mistake.target]), _text(classes[mistake.predicted])
+    target, predicted = html_text(classes[mistake.target]), html_text(classes[mistake.predicted])
     enlarged = ' class="enlarged"' * (max(mistake.image.shape[:2]) <= _LARGEST // 2)
     return (
         f'<figure><img{enlarged} alt="{target}, taken for {predicted}" '
@@ -159,7 +170,7 @@ def _card(mistake: Mistake, classes: Sequence[str]) -> str:
         f"<figcaption><strong>{target}, taken for <em>{predicted}</em></strong>"
         f"<span>{predicted}<b>{_percent(mistake.predicted_probability)}</b></span>"
         f"<span>{target}<b>{_percent(mistake.target_probability)}</b></span>"
-        f"<small>{_text(mistake.where)}</small></figcaption></figure>"
+        f"<small>{html_text(mistake.where)}</small></figcaption></figure>"
     )
 
 
@@ -185,7 +196,7 @@ def _confused_pairs(
             )
     ranked = sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0]))
     rows = "\n".join(
-        f"<tr><td>{_text(classes[target])}</td><td>{_text(classes[predicted])}</td>"
+        f"<tr><td>{html_text(classes[target])}</td><td>{html_text(classes[predicted])}</td>"
         f"<td>{times:,}</td></tr>"
         for (target, predicted), times in ranked[:_MOST_PAIRS]
     )
@@ -219,5 +230,6 @@ def _png(image: NDArray[np.uint8]) -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
-def _text(text: str) -> str:
+def html_text(text: str) -> str:
+    """Make any text legal in HTML."""
     return escape(legal(text))

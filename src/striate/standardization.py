@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from striate.datasets.listing import counted
 from striate.display import Display
 from striate.preparation import InputSpec
 from striate.recipes import Recipe
@@ -52,8 +53,8 @@ def shown_as(spec: TileSpec, shown: Mapping[str, Any], recipe: Recipe) -> tuple[
         )
     if seen.channels != spec.channels or (seen.dtype != spec.dtype and seen.intensity != "image"):
         return spec, (
-            f"input standardised as the training set says: these weights saw {seen.channels} "
-            f"channel{'s' * (seen.channels > 1)} of {seen.dtype}"
+            "input standardised as the training set says: these weights saw "
+            f"{counted(seen.channels, 'channel')} of {seen.dtype}"
         )
     names = ("intensity", "mean", "std", "low", "high")
     spec = spec.model_copy(update={name: getattr(seen, name) for name in names})

@@ -14,13 +14,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import platformdirs
 import torch
 from torch import Tensor, nn
 
 from striate import models
 from striate.errors import UsageError, did_you_mean
 from striate.fetching import fetch, is_whole, locked_folder, sha256_of
+from striate.files import user_cache
 from striate.models import NETWORKS, find_network
 from striate.published_weights import PUBLISHED, PublishedWeights
 from striate.recipe_values import recipe_fields
@@ -229,7 +229,7 @@ def _file(place: str, published: Mapping[str, PublishedWeights]) -> Path:
 
 def _find_or_fetch(entry: PublishedWeights, data_dir: Path | None) -> Path:
     given = os.environ.get("STRIATE_DATA")
-    cache = platformdirs.user_cache_path("striate")
+    cache = user_cache()
     roots = [root for root in (data_dir, given and Path(given), cache) if root]
     folders = [*(root / FOLDER for root in roots), Path(torch.hub.get_dir(), "checkpoints")]
     for folder in folders:

@@ -1,7 +1,6 @@
 """What is seen of one image: its form, its values, and two signatures that copies share."""
 
 import hashlib
-import stat
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -61,10 +60,8 @@ def look_at_place(place: Place, max_pixels: int) -> Seen:
     """
     path = Path(place.path)
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            read_image(path)  # says what it is instead; reading a pipe would not end
         content = place.read()
-    except (OSError, DataError) as error:
+    except OSError as error:
         return Seen(refusal=_why_unreadable(path, place, error))
     digest = hashlib.sha256(content).hexdigest()
     try:
@@ -123,7 +120,7 @@ def look_at_chunk(places: Sequence[Place], max_pixels: int) -> list[Seen]:
     return [look_at_place(place, max_pixels) for place in places]
 
 
-def _why_unreadable(path: Path, place: Place, error: Exception) -> str:
+def _why_unreadable(path: Path, place: Place, error: OSError) -> str:
     try:
         read_image(path)  # words for what is missing or closed
     except DataError as refused:

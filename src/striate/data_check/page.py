@@ -3,7 +3,6 @@
 import base64
 import io
 from collections.abc import Callable, Sequence
-from html import escape
 
 import numpy as np
 from PIL import Image
@@ -12,8 +11,8 @@ from striate.data_check.finding import Finding
 from striate.data_check.report import Report
 from striate.errors import DataError
 from striate.images import DecodedImage
-from striate.lettering import legal, shorten
-from striate.mistakes import STYLE
+from striate.lettering import shorten
+from striate.mistakes import html_page, html_text
 
 SIDE = 160  # of a thumbnail on the page [pixels]
 MOST_GROUPS = 24  # shown of a finding
@@ -44,17 +43,14 @@ def check_page(report: Report, opened: Opener) -> str:
     Returns:
         An HTML page that follows the reader's choice of light or dark.
     """
-    title = _text(f"{report.name}: check of {len(report.names):,} images")
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title}</title>\n<style>{STYLE}{EXTRA_STYLE}</style>\n</head>\n<body>\n"
-        f"<h1>{title}</h1>\n{_summary(report)}"
+    body = (
+        _summary(report)
         + "".join(_finding(finding, report, opened) for finding in report.findings)
         + _statistics(report)
         + _classes(report, opened)
-        + "</body>\n</html>\n"
     )
+    title = f"{report.name}: check of {len(report.names):,} images"
+    return html_page(title, body, extra_style=EXTRA_STYLE)
 
 
 def thumbnail(image: DecodedImage) -> np.ndarray:
@@ -82,11 +78,11 @@ def thumbnail(image: DecodedImage) -> np.ndarray:
 def _summary(report: Report) -> str:
     rows = "\n".join(
         f"<tr><td{' class=serious' * finding.is_serious}>{finding.kind}</td>"
-        f"<td>{_text(finding.text)}</td><td>{len(finding.details):,}</td></tr>"
+        f"<td>{html_text(finding.text)}</td><td>{len(finding.details):,}</td></tr>"
         for finding in report.findings
     )
-    told = f"<p>{_text(report.layout)}, from {_text(report.source)}.</p>\n"
-    told += "".join(f"<p class=quiet>{_text(note)}</p>\n" for note in report.notes)
+    told = f"<p>{html_text(report.layout)}, from {html_text(report.source)}.</p>\n"
+    told += "".join(f"<p class=quiet>{html_text(note)}</p>\n" for note in report.notes)
     if not rows:
         return told + "<p>Nothing was found that must be looked at.</p>\n"
     return told + f"<table>\n<tr><th>found</th><th></th><th>times</th></tr>\n{rows}\n</table>\n"
@@ -95,7 +91,7 @@ def _summary(report: Report) -> str:
 def _finding(finding: Finding, report: Report, opened: Opener) -> str:
     shown = list(zip(finding.groups, finding.details, strict=True))[:MOST_GROUPS]
     if not any(finding.groups):
-        items = "".join(f"<li>{_text(detail)}</li>" for _, detail in shown)
+        items = "".join(f"<li>{html_text(detail)}</li>" for _, detail in shown)
         body = f"<ul>{items}</ul>\n"
     elif any(len(group) > 1 for group in finding.groups):
         body = "".join(
@@ -109,7 +105,7 @@ def _finding(finding: Finding, report: Report, opened: Opener) -> str:
         body = f'<div class="grid">{cards}</div>\n'
     left = len(finding.details) - len(shown)
     rest = f'<p class="quiet">and {left:,} more; --json has them all.</p>\n' if left else ""
-    return f"<h2>{finding.kind}</h2>\n<p>{_text(finding.text)}</p>\n{body}{rest}"
+    return f"<h2>{finding.kind}</h2>\n<p>{html_text(finding.text)}</p>\n{body}{rest}"
 
 
 def _statistics(report: Report) -> str:
@@ -125,7 +121,7 @@ def _statistics(report: Report) -> str:
         for low, median, high in [figures[side]] * bool(figures[side])
     )
     rows += "".join(
-        f"<tr><td>{_text(shorten(note, 80))}</td><td></td><td>{count:,}</td></tr>"
+        f"<tr><td>{html_text(shorten(note, 80))}</td><td></td><td>{count:,}</td></tr>"
         for note, count in list(figures["notes"].items())[:20]
     )
     return f"<h2>Pixels</h2>\n<table>\n<tr><th></th><th></th><th>images</th></tr>{rows}</table>\n"
@@ -142,7 +138,7 @@ def _classes(report: Report, opened: Opener) -> str:
         inside = readable.get(number, [])
         step = max(len(inside) // SAMPLES, 1)
         figures = _figures(inside[::step][:SAMPLES], report, opened)
-        blocks.append(f'<h3>{_text(name)}: {told}</h3>\n<div class="row">{figures}</div>\n')
+        blocks.append(f'<h3>{html_text(name)}: {told}</h3>\n<div class="row">{figures}</div>\n')
     left = len(report.classes) - len(blocks)
     rest = f'<p class="quiet">and {left:,} classes more.</p>\n' if left else ""
     return "<h2>Classes</h2>\n" + "".join(blocks) + rest
@@ -154,7 +150,7 @@ def _figures(indices: Sequence[int], report: Report, opened: Opener) -> str:
 
 def _figure(index: int, report: Report, opened: Opener, caption: str = "") -> str:
     name, of_class = report.names[index], report.classes[report.targets[index]]
-    part = next((part for part, inside in report.parts.items() if index in inside), "")
+    part = report.part_of.get(index, "")
     picture = '<div class="absent">not readable</div>'
     if not report.seen[index].refusal:
         try:
@@ -163,12 +159,12 @@ def _figure(index: int, report: Report, opened: Opener, caption: str = "") -> st
             pass  # it went away since the check
         else:
             enlarged = ' class="enlarged"' * (max(pixels.shape[:2]) <= SIDE // 2)
-            picture = f'<img{enlarged} alt="{_text(of_class)}" src="{_source(pixels)}">'
-    said = f"<span>{_text(caption)}</span>" if caption else ""
+            picture = f'<img{enlarged} alt="{html_text(of_class)}" src="{_source(pixels)}">'
+    said = f"<span>{html_text(caption)}</span>" if caption else ""
     return (
-        f'<figure title="{_text(name)}">{picture}<figcaption><strong>{_text(of_class)}</strong>'
-        f"<span>{_text(part)}</span>{said}<small>{_text(_ending(name))}</small>"
-        "</figcaption></figure>"
+        f'<figure title="{html_text(name)}">{picture}<figcaption>'
+        f"<strong>{html_text(of_class)}</strong><span>{html_text(part)}</span>{said}"
+        f"<small>{html_text(_ending(name))}</small></figcaption></figure>"
     )
 
 
@@ -181,7 +177,3 @@ def _source(pixels: np.ndarray) -> str:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, kind)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-def _text(text: str) -> str:
-    return escape(legal(text))

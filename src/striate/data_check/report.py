@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,11 @@ class Report:
     findings: tuple[Finding, ...]
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
+
+    @cached_property
+    def part_of(self) -> dict[int, str]:
+        """The part of each image that is in one."""
+        return {index: part for part, indices in self.parts.items() for index in indices}
 
     @property
     def must_be_looked_at(self) -> bool:

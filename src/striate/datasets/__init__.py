@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from striate.datasets.catalogue import DATASETS, PARTS, NamedSet
 from striate.datasets.mask_catalogue import MASK_SETS, NamedMaskSet
 from striate.errors import DataError, UsageError, did_you_mean
+from striate.files import user_cache
 
 if TYPE_CHECKING:
     from striate.datasets.listing import Listing
@@ -110,10 +111,9 @@ def list_images(data: str, *, layout: str = "auto", typed: bool = True) -> Listi
 
     if typed or not path.startswith(PIPE):
         return read_listing(path, layout)
-    from striate.datasets.image_layouts import outputs_folder
     from striate.datasets.shards import kept_outputs
 
-    outputs = kept_outputs(path, outputs_folder())
+    outputs = kept_outputs(path)
     if outputs is None:
         raise UsageError(
             f"the run's data come from a command, {data}, whose output is not kept any more; give "
@@ -192,11 +192,8 @@ def _of_masks(folder: Path) -> Path:
 
 def _roots(data_dir: Path | None) -> list[Path]:
     """List the folders under which named sets are looked for, in their order."""
-    import platformdirs
-
     given = os.environ.get("STRIATE_DATA")
-    cache = platformdirs.user_cache_path("striate")
-    return [root for root in (data_dir, given and Path(given), cache) if root]
+    return [root for root in (data_dir, given and Path(given), user_cache()) if root]
 
 
 def is_path(data: str) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from striate.datasets.gathering import PART_NAMES, Gathering, skipped
 from striate.datasets.listing import Listing, Place, counted, some
 from striate.errors import DataError
+from striate.files import identity
 from striate.images import SUFFIXES
 
 # What systems and programs leave behind; hidden names are left out too.
@@ -142,22 +143,17 @@ def images_below(folder: Path, below: str, walk: Walk) -> Iterator[str]:
     Yields:
         Names below ``folder``, in no order.
     """
-    stack: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", (_identity(folder),))]
+    stack: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", (identity(folder),))]
     while stack:
         name, above = stack.pop()
         inside = _look(folder / name, below + name, walk)
         yield from (name + each for each in inside.images)
         for each in inside.folders:
-            identity = _identity(folder / (name + each))
-            if identity in above:
+            found = identity(folder / (name + each))
+            if found in above:
                 walk.broken.append(below + name + each)
             else:
-                stack.append((f"{name}{each}/", (*above, identity)))
-
-
-def _identity(folder: Path) -> tuple[int, int]:
-    found = folder.stat()
-    return found.st_dev, found.st_ino
+                stack.append((f"{name}{each}/", (*above, found)))
 
 
 def _part_folders(root: Path, folders: list[str]) -> dict[str | None, str]:

@@ -38,14 +38,10 @@ def check_data_fields(
         idle = [name for name in OF_FILES if name in chosen]
         _refuse(idle, f"{recipe.data} has parts of its own")
         return
-    _refuse(
-        [each for each in ("test",) if each in chosen and each in parts], "the set has a test part"
-    )
-    if "validation" in chosen:
-        _refuse(["validation"] * ("validation" in parts), "the set has a validation part")
-        _refuse(
-            ["validation"] * (recipe.fold is not None), "--fold says what the validation part is"
-        )
+    _refuse({"test"} & chosen & {*parts}, "the set has a test part")
+    _refuse({"validation"} & chosen & {*parts}, "the set has a validation part")
+    if recipe.fold is not None:
+        _refuse({"validation"} & chosen, "--fold says what the validation part is")
 
 
 def _refuse(idle: Collection[str], why: str) -> None:

@@ -1,7 +1,6 @@
 """Sets of images in files, known by looking: class folders, tables, Hugging Face's, shards."""
 
 from pathlib import Path
-from typing import Literal
 
 from striate.datasets.class_folders import Walk, images_below, read_class_folders
 from striate.datasets.gathering import below
@@ -17,28 +16,19 @@ from striate.datasets.listing import Listing, counted, some
 from striate.datasets.mask_layouts import holds_masks
 from striate.datasets.shards import is_shards, read_shards, shards_in
 from striate.errors import DataError, UsageError
-from striate.files import cache_root, user_cache
 
-ImageLayout = Literal["auto", "folders", "table", "huggingface", "shards"]
 PACKED = (".zip", ".rar", ".7z")
 
 
-def read_listing(
-    data: str | Path,
-    layout: str = "auto",
-    *,
-    cache: Path | None = None,
-    outputs: Path | None = None,
-) -> Listing:
+def read_listing(data: str | Path, layout: str = "auto", *, outputs: Path | None = None) -> Listing:
     """List the images of a set that lies in files; none of them is opened.
 
     Args:
         data: A folder, a table, an archive, a pattern of archives as ``a-{00..09}.tar``, or
             ``pipe:COMMAND``.
-        layout: As an ``ImageLayout``; auto looks in this order: shards, Hugging Face's metadata
+        layout: One that a recipe knows; auto looks in this order: shards, Hugging Face's metadata
             file, a table, class folders.
-        cache: Where the output of commands is kept; ``outputs_folder`` by default.
-        outputs: The folder therein, as in ``read_shards``.
+        outputs: As in ``read_shards``.
 
     Returns:
         The images sorted by name, the classes by name (by number where all are numbers). The
@@ -61,17 +51,12 @@ def read_listing(
     data = str(data)
     try:
         if layout == "shards" or (layout == "auto" and is_shards(data) and not Path(data).is_dir()):
-            return read_shards(data, cache or outputs_folder(), outputs)
+            return read_shards(data, outputs)
         path = Path(data)
-        return _read_file(path, layout) if path.is_file() else _read_folder(path, layout, cache)
+        return _read_file(path, layout) if path.is_file() else _read_folder(path, layout)
     except OSError as error:
         where = error.filename or data
         raise DataError(f"could not look into {where}: {error.strerror or error}") from error
-
-
-def outputs_folder() -> Path:
-    """Say where the output of commands is kept, also where images are not."""
-    return cache_root() or user_cache()
 
 
 def _read_file(path: Path, layout: str) -> Listing:
@@ -88,7 +73,7 @@ def _read_file(path: Path, layout: str) -> Listing:
     )
 
 
-def _read_folder(folder: Path, layout: str, cache: Path | None) -> Listing:
+def _read_folder(folder: Path, layout: str) -> Listing:
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}; give the path of one that holds a data set")
     if layout == "folders":
@@ -112,7 +97,7 @@ def _read_folder(folder: Path, layout: str, cache: Path | None) -> Listing:
                 f"and images in files ({image}); give --layout shards for the ones, or --layout "
                 "folders (or table) for the others"
             )
-        return read_shards(str(folder), cache or outputs_folder())
+        return read_shards(str(folder))
     metadata = metadata_files(folder)
     if metadata and all(path.suffix == ".jsonl" or names_images(path) for path, _ in metadata):
         return _read_tables(metadata, folder, "Hugging Face's metadata")

@@ -379,7 +379,7 @@ def tables_in(folder: Path) -> list[tuple[Path, str | None]]:
     )
     parts = [PART_NAMES.get(path.stem.lower()) for path in tables]
     if len(tables) < 2:
-        return [(path, part) for path, part in zip(tables, [None], strict=False)]
+        return [(path, None) for path in tables]
     if None in parts or len({*parts}) < len(parts):
         raise DataError(
             f"{folder} holds {len(tables)} tables of images, {some([each.name for each in tables])}"

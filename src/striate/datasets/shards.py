@@ -21,15 +21,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from striate.datasets import PIPE
 from striate.datasets.gathering import PART_NAMES, Gathering, below, skipped
 from striate.datasets.listing import Listing, Place, counted, some
 from striate.datasets.tar_members import Member, members_of
 from striate.errors import DataError, UsageError
 from striate.fetching import locked_folder
-from striate.files import replacing
+from striate.files import cache_root, replacing, user_cache
 from striate.images import SUFFIXES
 
-PIPE = "pipe:"
 CLASSES = "classes.txt"
 PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 BRACES = re.compile(r"\{([0-9]+)\.\.([0-9]+)\}")
@@ -103,7 +103,7 @@ def _part_in(name: str) -> str | None:
     return words[0] if len(set(words)) == 1 else None
 
 
-def read_shards(data: str, cache: Path, outputs: Path | None = None) -> Listing:
+def read_shards(data: str, outputs: Path | None = None) -> Listing:
     """List the samples of archives.
 
     A file ``classes.txt`` beside them, a name a line, gives the names and the order of classes
@@ -113,9 +113,9 @@ def read_shards(data: str, cache: Path, outputs: Path | None = None) -> Listing:
         data: A folder of archives or of folders train, val and test with them; an archive; a
             pattern as ``shards-{0000..0003}.tar``; or ``pipe:COMMAND``, whose output is an
             archive. A pattern in a command stands for several commands.
-        cache: Where the output of commands is kept.
-        outputs: The folder therein, as ``kept_outputs`` found it; that of the working folder by
-            default, since a command means other files in another folder.
+        outputs: The folder in which the output of commands is kept, as ``kept_outputs`` found
+            it; that of the working folder by default, since a command means other files in
+            another folder.
 
     Raises:
         DataError: An archive is missing, packed, cut short or none, or a command fails; samples
@@ -124,7 +124,7 @@ def read_shards(data: str, cache: Path, outputs: Path | None = None) -> Listing:
     gathered = Gathering()
     if data.startswith(PIPE):
         digest = hashlib.sha256(os.fsencode(Path.cwd())).hexdigest()[:16]
-        folder, name = outputs or cache / "shards" / digest, "pipe"
+        folder, name = outputs or _all_outputs() / digest, "pipe"
         files: list[tuple[Path, str | None]] = [
             (spool(command, folder, gathered.notes), None)
             for command in expand_braces(data.removeprefix(PIPE))
@@ -307,7 +307,7 @@ def spooled(command: str, folder: Path) -> Path:
     return folder / f"{digest}.tar"
 
 
-def kept_outputs(data: str, cache: Path) -> Path | None:
+def kept_outputs(data: str) -> Path | None:
     """Find the folder in which the output of commands is kept, from whichever folder they ran.
 
     Raises:
@@ -316,7 +316,7 @@ def kept_outputs(data: str, cache: Path) -> Path | None:
     commands = expand_braces(data.removeprefix(PIPE))
     found = [
         folder
-        for folder in sorted((cache / "shards").glob("*/"))
+        for folder in sorted(_all_outputs().glob("*/"))
         if all(spooled(command, folder).is_file() for command in commands)
     ]
     if len(found) > 1:
@@ -326,6 +326,11 @@ def kept_outputs(data: str, cache: Path) -> Path | None:
             "meant and give the command as --data-dir of --resume, or --data of evaluate"
         )
     return found[0] if found else None
+
+
+def _all_outputs() -> Path:
+    """Say where the output of commands is kept, also where images are not."""
+    return (cache_root() or user_cache()) / "shards"
 
 
 def spool(command: str, folder: Path, notes: list[str]) -> Path:
