@@ -9,8 +9,10 @@ import torch
 
 from commanding import refused, said
 from striate.errors import TrainingError
+from striate.models import find_recipe
 from striate.optimization import Optimizer
 from striate.rate_finding import find_rate, rate_at, smooth, suggest
+from striate.training import train
 
 
 def test_the_suggestions_are_those_of_a_known_curve():
@@ -56,6 +58,14 @@ def test_the_losses_are_those_of_plain_steps_at_these_rates(recipe, monkeypatch)
     found = find_rate(recipe, num_threads=1, steps=12)
     assert seen == found.rates[:-1]
     assert found.rates == pytest.approx([rate_at(n, 12) for n in range(len(found.rates))])
+
+
+def test_from_weights_it_shows_images_as_training_from_them_does(recipe, tmp_path):
+    assert find_recipe("lecun1990").input_range not in (None, (-3, 4))
+    begun = train(recipe.replace(epochs=1, input_range=(-3, 4)), tmp_path / "begun")
+    begins = recipe.replace(weights=str(begun.path))
+    found = find_rate(begins, num_threads=1, steps=12)
+    assert found == find_rate(begins.replace(input_range=(-3, 4)), num_threads=1, steps=12)
 
 
 def test_the_command_prints_draws_and_refuses(capsys, bars, tmp_path):

@@ -16,10 +16,9 @@ from striate.gradients import Gradients
 from striate.models import with_defaults
 from striate.optimization import Optimizer
 from striate.recipes import Recipe
-from striate.runs import network_options
+from striate.standardization import open_given_weights
 from striate.task_making import load_weights, prepare
 from striate.tasks import Task
-from striate.weights import open_weights
 
 LOWEST, HIGHEST = 1e-7, 10.0
 STEPS = 100
@@ -82,10 +81,9 @@ def find_rate(
     display = display or Silent()
     chosen = choose_device(device)
     given, recipe = recipe.model_fields_set, with_defaults(recipe)
-    prepared = prepare(recipe, given, display, data_dir, reading)
-    if recipe.weights is not None:
-        options = network_options(prepared.recipe)
-        weights = open_weights(recipe.weights, recipe.network, data_dir=data_dir, options=options)
+    recipe, weights = open_given_weights(recipe, given, data_dir)
+    prepared = prepare(recipe, given, display, data_dir, reading, weights)
+    if weights is not None:
         prepared, _ = load_weights(prepared, weights, display)
     recipe = prepared.recipe
     work = prepared.multiply_adds * recipe.batch_size

@@ -1,14 +1,44 @@
-"""How the input is standardised for weights that were trained on other data."""
+"""Weights that training begins from, and how the input is standardised for them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 from striate.datasets.listing import counted
 from striate.display import Display
 from striate.preparation import InputSpec
 from striate.recipes import Recipe
+from striate.runs import network_options
 from striate.tile_input import TileSpec
-from striate.weights import Weights
+from striate.weights import Weights, open_weights
+
+
+def open_given_weights(
+    recipe: Recipe, given: Collection[str], data_dir: Path | None
+) -> tuple[Recipe, Weights | None]:
+    """Open the weights that a recipe begins from, if any.
+
+    Args:
+        recipe: With its network's values.
+        given: Names of the fields that the user chose.
+        data_dir: Where named weights are looked for first.
+
+    Returns:
+        recipe: It names them so that they are found from elsewhere; the ``input_range`` of a
+            network's own recipe gives way to what they expect.
+        weights: None where it begins from none.
+
+    Raises:
+        UsageError: There are no such weights, or they are for another network.
+    """
+    if recipe.weights is None:
+        return recipe, None
+    options = network_options(recipe)
+    weights = open_weights(recipe.weights, recipe.network, data_dir=data_dir, options=options)
+    recipe = recipe.replace(weights=weights.given)
+    if "input_range" not in given and weights.mean is not None:
+        recipe = recipe.replace(input_range=None)
+    return recipe, weights
 
 
 def as_weights_expect(

@@ -19,10 +19,10 @@ from striate.models import with_defaults
 from striate.provenance import environment
 from striate.recipes import Recipe
 from striate.run_creation import check_free, clear_leftovers, create_run, is_run
-from striate.runs import Run, network_options
+from striate.runs import Run
+from striate.standardization import open_given_weights
 from striate.task_making import again, load_weights, prepare
 from striate.training_loop import SECONDS_BETWEEN_SAVES, TrainingLoop
-from striate.weights import open_weights
 
 
 @processes()
@@ -97,13 +97,7 @@ def train(
     if is_path(recipe.data):  # to be found again from wherever the run is resumed
         recipe = recipe.replace(data=absolute(recipe.data))
     given, recipe = recipe.model_fields_set, with_defaults(recipe)
-    weights = None
-    if recipe.weights is not None:
-        options = network_options(recipe)
-        weights = open_weights(recipe.weights, recipe.network, data_dir=data_dir, options=options)
-        recipe = recipe.replace(weights=weights.given)
-        if "input_range" not in given and weights.mean is not None:
-            recipe = recipe.replace(input_range=None)
+    recipe, weights = open_given_weights(recipe, given, data_dir)
     prepared = prepare(recipe, given, display, data_dir, reading, weights)
     work = prepared.multiply_adds * prepared.recipe.batch_size
     num_threads = num_threads or suited_threads(work // size())
