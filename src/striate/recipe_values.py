@@ -99,12 +99,7 @@ def seconds(value: object) -> object:
 
 def milestones(value: object) -> object:
     """Read "2:0.4,5:0.2" as {2: 0.4, 5: 0.2}."""
-    if not isinstance(value, str):
-        return value
-    pairs = [pair.split(":") for pair in value.replace(" ", "").split(",") if pair]
-    if any(len(pair) != 2 for pair in pairs):
-        raise ValueError("EPOCH:SHARE,EPOCH:SHARE, for example 2:0.4,5:0.2")
-    return dict(pairs)
+    return _pairs(value, "EPOCH:SHARE,EPOCH:SHARE, for example 2:0.4,5:0.2")
 
 
 def fold(value: object) -> object:
@@ -127,28 +122,27 @@ def pair(value: object) -> object:
     return numbers
 
 
-def numbers(value: object) -> object:
-    """Read "224,256" as numbers."""
-    if not isinstance(value, str):
-        return value
-    return [number for number in value.replace(" ", "").split(",") if number]
-
-
-def names(value: object) -> object:
-    """Read "conv1,layer1" as names."""
-    if not isinstance(value, str):
-        return value
-    return [name for name in value.replace(" ", "").split(",") if name]
+def listed(value: object) -> object:
+    """Read "224,256" or "conv1,layer1" as what it lists."""
+    return _listed(value) if isinstance(value, str) else value
 
 
 def factors(value: object) -> object:
     """Read "layer4:0.1,fc:1" as {"layer4": 0.1, "fc": 1}."""
+    return _pairs(value, "NAME:FACTOR,NAME:FACTOR, for example layer4:0.1,fc:1")
+
+
+def _pairs(value: object, form: str) -> object:
     if not isinstance(value, str):
         return value
-    pairs = [pair.split(":") for pair in value.replace(" ", "").split(",") if pair]
+    pairs = [pair.split(":") for pair in _listed(value)]
     if any(len(pair) != 2 for pair in pairs):
-        raise ValueError("NAME:FACTOR,NAME:FACTOR, for example layer4:0.1,fc:1")
+        raise ValueError(form)
     return dict(pairs)
+
+
+def _listed(value: str) -> list[str]:
+    return [part for part in value.replace(" ", "").split(",") if part]
 
 
 class _Loader(yaml.SafeLoader):

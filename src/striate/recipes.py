@@ -148,7 +148,7 @@ class Recipe(BaseModel):
         description="Longest gradient of all weights together; a longer one is shortened to it; 0 "
         "is off.",
     )
-    freeze: Annotated[tuple[str, ...], BeforeValidator(recipe_values.names)] = Field(
+    freeze: Annotated[tuple[str, ...], BeforeValidator(recipe_values.listed)] = Field(
         (),
         description="Parts of the network that stay as they are, as conv1,bn1,layer1, or "
         "all-but-head for all but the classifier.",
@@ -206,7 +206,7 @@ class Recipe(BaseModel):
         "standardised by the training set.",
     )
     channels_last: bool = Field(True, description="Memory format of the maps.")
-    tile: Annotated[tuple[int, ...] | None, BeforeValidator(recipe_values.numbers)] = Field(
+    tile: Annotated[tuple[int, ...] | None, BeforeValidator(recipe_values.listed)] = Field(
         None,
         description="With masks: what the network is shown of an image at once in training, as "
         "252,252 or 32,64,64 [pixels].",
@@ -240,7 +240,7 @@ class Recipe(BaseModel):
         description="Views of an image whose answers are averaged at test time; turns, by right "
         "angles and mirrored, is for masks.",
     )
-    scales: Annotated[tuple[int, ...], BeforeValidator(recipe_values.numbers)] = Field(
+    scales: Annotated[tuple[int, ...], BeforeValidator(recipe_values.listed)] = Field(
         (),
         description="For protocols multi-scale and 150-crop: shorter sides, as 224,256,288 "
         "[pixels]; by default VGG's rule, from image_size or side_range.",

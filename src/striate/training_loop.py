@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from striate import distributed
 from striate.batch_statistics import over_processes
 from striate.batches import Batch
+from striate.datasets.listing import counted
 from striate.display import Display, Silent
 from striate.errors import Interrupted, RunError, TrainingError
 from striate.execution_choice import choose_execution, needs_choice
@@ -171,9 +172,9 @@ class TrainingLoop:
         spread = f", {distributed.size()} processes" if distributed.size() > 1 else ""
         return (
             f"{self.recipe.network} on {self.recipe.data}: "
-            f"{_counted(self.task.num_training, 'image')}, "
-            f"{_counted(self.steps_per_epoch, 'step')} an epoch, {self.device}, "
-            f"{_counted(threads, 'thread')}{spread}{self._moving()}{self._at_once()}"
+            f"{counted(self.task.num_training, 'image')}, "
+            f"{counted(self.steps_per_epoch, 'step')} an epoch, {self.device}, "
+            f"{counted(threads, 'thread')}{spread}{self._moving()}{self._at_once()}"
         )
 
     def _require_equal(self) -> None:
@@ -325,13 +326,13 @@ class TrainingLoop:
 
     def _refuse(self, run: Run, what: str, rate: float, indices: Tensor | None) -> None:
         at = self.at
-        parts = distributed.gather_objects([] if indices is None else indices.tolist())
+        examples = distributed.joined([] if indices is None else indices.tolist())
         stop = {
             "reason": what,
             "epoch": at.epoch + 1,
             "step": at.step + 1,
             "learning_rate": rate,
-            "examples": None if indices is None else [index for part in parts for index in part],
+            "examples": None if indices is None else examples,
             "largest_weight": {
                 name: weight.detach().abs().max().item()
                 for name, weight in self.network.named_parameters()
@@ -345,7 +346,3 @@ class TrainingLoop:
             f"{what} in epoch {at.epoch + 1}, step {at.step + 1}, at learning rate {rate:.3g}; "
             f"the best weights before it are kept, see {file}; try a lower --learning-rate"
         )
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
