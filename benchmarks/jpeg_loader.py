@@ -8,8 +8,9 @@ each copied until there are PHOTOS (2,000), with bytes of their own at the end, 
 files are equal. The peer is what PyTorch's own reference does: ImageFolder, RandomResizedCrop,
 RandomHorizontalFlip, ToTensor, Normalize, DataLoader with persistent workers. Our first epoch is
 the pass that reads, checks, measures and keeps every image, and the epoch itself; later ones read
-what is kept. Both sides alternate. Needs STRIATE_DATA and STRIATE_PEERS, the extra `fast`, and to
-be run by .venv-peers. Writes docs/results/jpeg_loader.json.
+what is kept. Both sides alternate. Besides, how many are decoded by the extra's decoder and nothing
+else, which no first epoch can surpass. Needs STRIATE_DATA and STRIATE_PEERS, the extra `fast`, and
+to be run by .venv-peers. Writes docs/results/jpeg_loader.json.
 """
 
 import shutil
@@ -17,7 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -26,11 +27,13 @@ from torch import Tensor
 from measuring import keep
 from photographs import SIDE, photographs, reference_loader
 from striate.datasets import list_images
-from striate.devices import memory_kept
+from striate.devices import keep_memory, memory_kept
 from striate.display import Silent
 from striate.file_classification import FileClassification
 from striate.file_data import Reading, file_spec, form_for, read_files
+from striate.images.jpeg import simplejpeg
 from striate.recipes import Recipe
+from striate.worker_processes import in_workers
 
 BATCH, WORKERS = 64, 2
 
@@ -54,6 +57,24 @@ def ours(folder: Path, cache: Path) -> tuple[FileClassification, float]:
     return FileClassification(recipe, spec, data, WORKERS), time.perf_counter() - started
 
 
+def decoded(paths: Sequence[Path]) -> list[None]:
+    """Decode files, and forget them."""
+    decoder = simplejpeg()
+    assert decoder is not None
+    for path in paths:
+        decoder.decode_jpeg(path.read_bytes(), "RGB")
+    return [None] * len(paths)
+
+
+def decoding_seconds(folder: Path) -> float:
+    """Decode all files by the worker processes."""
+    paths = sorted(folder.rglob("*.JPEG"))
+    started = time.perf_counter()
+    for _ in in_workers(paths, decoded, workers=WORKERS, remedy="try again", begin=keep_memory):
+        pass
+    return time.perf_counter() - started
+
+
 def seconds(batches: Iterator[Tensor]) -> float:
     """Take every batch, and look at a value of each."""
     started = time.perf_counter()
@@ -75,10 +96,11 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp())
     try:
         photographs(folder / "photos", count)
-        firsts, laters, readings, references = [], [], [], []
+        firsts, laters, readings, references, decodings = [], [], [], [], []
         reference = reference_loader(folder / "photos", BATCH, WORKERS)
         for number in range(passes):
             references.append(seconds(images for images, _ in reference))
+            decodings.append(decoding_seconds(folder / "photos"))
             task, reading = ours(folder / "photos", folder / f"cache{number}")
             firsts.append(reading + epoch_seconds(task, 0))
             readings.append(reading)
@@ -92,9 +114,10 @@ def main() -> None:
     rates = {
         name: count / statistics.median(times)
         for name, times in (
-            ("reference", references), ("reading", readings), ("first", firsts), ("later", laters)
+            *(("reference", references), ("reading", readings), ("first", firsts)),
+            *(("later", laters), ("decoding_alone", decodings)),
         )
-    }  # fmt: skip
+    }
     result = {
         "photographs": count,
         "passes": passes,

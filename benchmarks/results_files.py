@@ -15,7 +15,7 @@ def images_in_files(
 workers, images a second: Pillow and torchvision's reference loader {rates["reference"]:,.0f}; ours in the first epoch, with \
 the pass that reads, checks, measures and keeps every image, {rates["first"]:,.0f} ({loader["first_times_reference"]:g} \
 times as many), in later epochs {rates["later"]:,.0f} ({loader["later_times_reference"]:g} times) \
-(`benchmarks/jpeg_loader.py`).
+(`benchmarks/jpeg_loader.py`). The two workers decode {rates["decoding_alone"]:,.0f} a second if they do nothing else.
 """
     if training:
         plain, coarse = training["float32"], training["bf16"]

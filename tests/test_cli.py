@@ -112,6 +112,13 @@ def test_a_misspelt_option_is_answered_with_the_nearest(capsys):
         ("train lenet5 digits --device cuda:77", "device 'cuda:77' is not to be had here"),
         ("train --recipe absent.yaml", "recipe file absent.yaml cannot be read: "),
         ("evaluate", "Missing argument 'RUN'; see `striate evaluate --help`"),
+        ("data check", "Missing argument 'DATA'; see `striate data check --help`"),
+        (
+            "data check isbi2012",
+            "isbi2012 has a mask for each image, which this check does not know",
+        ),
+        ("data check digits --group x", "--group has no effect: images of digits have no names;"),
+        ("train --recipe zzz", "no recipe is called 'zzz'; give a network's name as in `striate"),
         ("--no-such", "No such option: --no-such; see `striate --help`"),
     ],
 )

@@ -315,6 +315,19 @@ def test_a_run_goes_on_with_the_threads_that_are_asked_for(capsys, run):
     assert "'--threads'" in refused(capsys, 2, "train", "--resume", run, "--threads", "0")
 
 
+def test_a_misspelt_field_of_a_recipe_file_is_named_also_where_others_are_missing(capsys, tmp_path):
+    (tmp_path / "mine.yaml").write_text("netwrk: lenet5\n")
+    line = refused(capsys, 2, "train", "--recipe", str(tmp_path / "mine.yaml"))
+    assert line.endswith("a recipe has no 'netwrk'; did you mean 'network'?\n")
+
+
+def test_a_batch_larger_than_the_set_is_said(capsys, bars, tmp_path):
+    given = ("--batch-size", "5000", "--epochs", "1", "--out", str(tmp_path / "run"))
+    assert run_command(["train", "lecun1990", bars, *given]) == 0
+    told = r"a batch of 5,000 is more than all \d+: each epoch is one step of them all\n"
+    assert re.search(told, capsys.readouterr().err)
+
+
 def test_a_place_that_cannot_be_written_fails_in_one_line(capsys, bars, tmp_path):
     (tmp_path / "file").write_text("in the way")
     chosen = ("train", "lecun1990", bars, "--epochs", "1", "--out")

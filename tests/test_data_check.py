@@ -3,7 +3,9 @@
 import os
 import signal
 
+import numpy as np
 import pytest
+import tifffile
 import torch
 
 from checking import listing_of, make_faulty, picture
@@ -14,6 +16,7 @@ from striate.data_check import check, check_in_memory
 from striate.data_check.finding import findings
 from striate.data_check.looking import Seen
 from striate.datasets import load
+from striate.datasets.image_layouts import read_listing
 from striate.datasets.sets import ImageSet, Part
 from striate.errors import RunError
 
@@ -50,7 +53,7 @@ def test_the_figures_of_the_set_count_every_readable_image(tmp_path):
     told = report.to_dict()
     assert told["images"] == 17
     assert told["readable"] == 15
-    assert told["classes"]["cat"] == {"test": 2, "train": 6}
+    assert told["classes"]["cat"] == {"test": 2, "train": 5}
     assert told["classes"]["yak"] == {"test": 0, "train": 0}
     assert told["height"] == [40, 48, 48]
     assert told["kinds"][0]["images"] == 15
@@ -89,6 +92,53 @@ def test_a_sound_set_has_nothing_to_look_at(tmp_path):
     report = check(listing_of(tmp_path, ("cat", "dog")))
     assert report.findings == ()
     assert not report.must_be_looked_at
+
+
+def test_groups_in_two_parts_are_told_with_an_image_of_each_part_first(tmp_path):
+    parts = {"train": [0, 1, 2, 3], "test": [4, 5]}
+    seen = [Seen(size=(9, 9), high=1.0, content=str(i), differences=i) for i in range(6)]
+    names, groups = [f"{i}.png" for i in range(6)], ["a", "b", "a", "a", "a", "c"]
+    (finding,) = findings(("x",), [0] * 6, parts, seen, names, groups=groups)
+    assert (finding.kind, finding.is_serious) == ("group in two parts", True)
+    assert finding.groups == ((0, 4, 2, 3),)
+    assert finding.details == ("a: train 3, test 1",)
+    assert findings(("x",), [0] * 6, {"train": [*range(6)]}, seen, names, groups=groups) == ()
+
+
+def test_empty_class_folders_pipes_and_dead_links_must_be_looked_at(tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        picture().save(tmp_path / name / "1.png")
+        picture().save(tmp_path / name / "2.png")
+    (tmp_path / "owl").mkdir()
+    (tmp_path / "cat" / "gone.png").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "dog" / "pipe.png")
+    report = check(read_listing(tmp_path))
+    assert {finding.kind: finding.details for finding in report.findings} == {
+        "broken": (
+            "cat/gone.png: is a link to nowhere, which does not exist; mend or remove it",
+            "dog/pipe.png: is a pipe or device; save the image as a file first",
+        ),
+        "empty class": ("owl",),
+    }
+    assert report.must_be_looked_at
+    assert report.balance() == {"cat": {"train": 2}, "dog": {"train": 2}}
+
+
+def test_pages_that_are_not_read_are_told(tmp_path):
+    generator = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        pages = generator.integers(0, 256, (20, 20, 5), np.uint8)
+        tifffile.imwrite(tmp_path / name / "1.tif", pages)
+    report = check(read_listing(tmp_path))
+    assert [(f.kind, f.is_serious, f.details) for f in report.findings] == [
+        (
+            "more pages",
+            False,
+            tuple(f"{c}/1.tif: first of 20 pages in the file" for c in ("cat", "dog")),
+        )
+    ]
 
 
 def test_a_large_class_beside_a_small_one_is_told_but_stops_nobody():

@@ -65,6 +65,17 @@ def test_cmyk_is_converted_and_said_and_a_profile_is_left_alone_and_said():
     assert (separated.pixels == (0, 255, 255)).all()
 
 
+@pytest.mark.parametrize("kind", ["imagej", "ome"])
+def test_pages_that_are_channels_are_read_as_channels_and_other_stacks_are_said(kind):
+    planes = np.random.default_rng(0).integers(0, 65_536, (5, 12, 9), np.uint16)
+    got = stored(tiff(planes, **{kind: True}, metadata={"axes": "CYX"}))
+    assert (got.pixels == np.moveaxis(planes, 0, 2)).all()
+    assert got.notes == ()
+    stack = stored(tiff(planes, **{kind: True}, metadata={"axes": "ZYX"}))
+    assert (stack.pixels[..., 0] == planes[0]).all()
+    assert stack.notes == ("first of 5 pages in the file",)
+
+
 def test_colours_multiplied_with_their_opacity_are_divided_again():
     colours = np.array([[[100, 50, 0, 128], [9, 9, 9, 255], [0, 0, 0, 0]]], np.uint8)
     got = stored(tiff(colours, photometric="rgb", extrasamples=["assocalpha"]))

@@ -10,8 +10,9 @@ from scipy.ndimage import map_coordinates
 from torch.nn import functional as F
 
 from striate.augmentation import warps
-from striate.deformation import bicubic_weights, bspline_weights, offsets, read_at
+from striate.deformation import offsets, read_at
 from striate.recipes import Recipe
+from striate.splines import bicubic_weights, bspline_weights
 
 RECIPE = Recipe(network="unet", data="isbi2012", seed=4)
 INDEX = torch.tensor([7])

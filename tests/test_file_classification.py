@@ -53,7 +53,7 @@ def weights(run):
 
 def test_a_run_says_which_image_was_in_which_part_and_learns(trained, photos):
     lines = (trained.path / "split.csv").read_text().splitlines()
-    assert lines[0] == "path,label,part,group"
+    assert lines[0] == "path,label,part,group,sha256"
     assert len(lines) == 61
     parts = [line.split(",")[2] for line in lines[1:]]
     assert {part: parts.count(part) for part in set(parts)} == {
@@ -80,7 +80,7 @@ def test_evaluation_and_prediction_of_the_same_files_agree(trained, photos, tmp_
     evaluation = striate.evaluate(trained, reading=reading)
     assert evaluation["examples"] == 6
     lines = [line.split(",") for line in (trained.path / "split.csv").read_text().splitlines()]
-    tested = [(path, label) for path, label, part, _ in lines if part == "test"]
+    tested = [(path, label) for path, label, part, *_ in lines if part == "test"]
     from striate.prediction import Reader, predict_files
 
     found, errors = predict_files(
@@ -126,6 +126,21 @@ def test_a_moved_set_is_evaluated_on_the_part_that_the_run_held_out(trained, pho
     shutil.copytree(photos, moved)
     evaluation = striate.evaluate(trained, str(moved), reading=Reading(None, 0))
     assert evaluation["examples"] == 6
+
+
+def test_a_test_image_that_changed_is_refused_or_said(trained, photos, tmp_path, capsys):
+    copy, run = tmp_path / "photos", tmp_path / "run"
+    shutil.copytree(photos, copy)
+    shutil.copytree(trained.path, run)
+    recipe = (run / "recipe.yaml").read_text()
+    (run / "recipe.yaml").write_text(recipe.replace(str(photos), str(copy)))
+    rows = [line.split(",") for line in (run / "split.csv").read_text().splitlines()]
+    tested = next(path for path, _, part, *_ in rows if part == "test")
+    Image.fromarray(np.zeros((50, 60, 3), np.uint8)).save(copy / tested)
+    assert run_command(("evaluate", str(run), "--cache", "off")) == 3
+    assert f"{tested} has changed since the run began; bring the images" in capsys.readouterr().err
+    assert run_command(("evaluate", str(run), "--data", str(copy), "--cache", "off")) == 0
+    assert f"{tested} has changed since the run began; the figures" in capsys.readouterr().err
 
 
 def test_a_threshold_is_chosen_on_the_validation_part(trained, tmp_path):
@@ -223,7 +238,8 @@ def test_a_changed_image_is_refused_at_resume(trained, photos, tmp_path):
     resume(run, data_dir=copy, reading=Reading(None, 0))  # moved, but the same
     first = next(iter((copy / "cold").iterdir()))
     Image.fromarray(np.zeros((50, 60, 3), np.uint8)).save(first)
-    with pytest.raises(DataError, match="are not those this run began with"):
+    told = rf"1 image of .*photos have changed since the run began: cold/{first.name}; bring the"
+    with pytest.raises(DataError, match=told):
         resume(run, data_dir=copy, reading=Reading(None, 0))
     first.unlink()
     with pytest.raises(DataError, match=r"1 image"):

@@ -96,7 +96,7 @@ def test_hidden_and_system_folders_are_no_classes_and_are_said(tmp_path):
     )
 
 
-def test_links_are_followed_but_not_round(tmp_path):
+def test_links_are_followed_but_not_round_and_those_to_no_image_are_there_to_be_refused(tmp_path):
     touched(tmp_path / "elsewhere", "1.png", "deep/2.png")
     data = touched(tmp_path / "set", "a/1.png", "b/1.png")
     (data / "a/there").symlink_to(tmp_path / "elsewhere")
@@ -107,10 +107,11 @@ def test_links_are_followed_but_not_round(tmp_path):
     listing = read_listing(data)
     found = [*labelled(listing)]
     assert {"a/there/1.png", "a/there/deep/2.png"} <= set(found)
-    assert len(found) == len(set(found)) < 12
+    assert len(found) == len(set(found)) == 12
+    assert {"b/gone.png", "b/itself.png"} <= set(found)
     (note,) = (note for note in listing.notes if "lead nowhere or round" in note)
-    assert "b/gone.png" in note
-    assert "b/itself.png" in note
+    assert "a/round" in note
+    assert "b/gone.png" not in note
 
 
 def test_classes_that_differ_in_capitals_or_coding_are_said(tmp_path):
@@ -164,6 +165,14 @@ def test_what_lies_beside_classes_and_parts_is_said(tmp_path):
         "extra/ is no part: left out with 1 image",
         "test/ has no class folders: left out with 1 image",
     )
+
+
+def test_a_table_whose_columns_are_called_otherwise_is_named(tmp_path):
+    folder = touched(tmp_path, "1.png", "2.png")
+    (folder / "list.csv").write_text("picture,kind\n1.png,a\n2.png,b\n")
+    told = r"or name two columns path and label: list.csv there has the columns picture, kind"
+    with pytest.raises(DataError, match=told):
+        read_listing(folder)
 
 
 def test_a_class_may_be_called_as_a_part(tmp_path):
@@ -251,7 +260,8 @@ def test_a_folder_that_may_not_be_looked_into_is_refused(tmp_path, monkeypatch):
 
 def test_sets_that_are_read_into_memory_are_not_listed(tmp_path, monkeypatch):
     assert list_images("digits") is None
-    assert list_images("no-such-name") is None
+    with pytest.raises(UsageError, match="no data set is called 'mnits'; did you mean 'mnist'"):
+        list_images("mnits")
     touched(tmp_path, "zip.train", "zip.test")
     assert list_images(str(tmp_path)) is None
     assert list_images(str(tmp_path), layout="usps") is None

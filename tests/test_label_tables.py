@@ -68,7 +68,7 @@ def test_parts_groups_and_further_columns_are_kept_by_image(folder):
     }  # fmt: skip
     assert listing.groups == ("p2", "p3", "p1")
     assert listing.columns == {"patient_id": ("p2", "p3", "p1"), "eye": ("r", "", "l")}
-    assert "images of one patient_id stay in one part" in listing.notes
+    assert "images of one patient_id are held out together" in listing.notes
     assert listing.layout.startswith("table labels.csv with train, validation and test: 2 cl")
 
 
@@ -92,7 +92,7 @@ def test_images_of_tables_without_a_group_go_by_themselves(folder):
     listing = read_listing(folder)
     assert listing.groups == (*("p0",) * 3, *("p1",) * 3, "images/7.png", "images/8.png")
     assert listing.notes == (
-        "images of one patient stay in one part",
+        "images of one patient are held out together",
         "no column of groups in test.csv: each image there may go by itself",
     )
     parts = split(listing, validation=0.5, test=0, seed=0).parts

@@ -55,6 +55,15 @@ def test_tables_fit_80_columns_for_one_image_and_for_1_000():
     assert "0 images" in printed([])
 
 
+def test_further_classes_of_several_images_stand_behind_the_first():
+    console = Console(width=80, file=io.StringIO())
+    console.print(as_table(some(2), further=1))
+    lines = console.file.getvalue().splitlines()
+    assert "one 30.00%" in next(line for line in lines if "photos/0.png" in line)
+    assert max(map(len, lines)) <= 80
+    assert "one" not in printed(some(2))
+
+
 def test_the_table_says_of_the_first_ten_changed_images_what_was_done():
     changed = [
         Prediction(f"scan{n}.png", "7", 0.9, (("7", 0.9),), ("inverted", "resized 9×8 → 5×5"))

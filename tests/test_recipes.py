@@ -112,9 +112,12 @@ def test_names_that_look_like_values_stay_names(name):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: [1", "not YAML"),
+        ("a: [1", "not YAML in line 1: expected ',' or ']', but got '<stream end>'"),
         ("- a\n- b", "a recipe is 'name: value' lines, not list"),
-        ("!!python/object/apply:os.system [echo]", "not YAML: could not determine a constructor"),
+        (
+            "!!python/object/apply:os.system [echo]",
+            "not YAML in line 1: could not determine a constructor",
+        ),
     ],
 )
 def test_text_that_is_no_recipe_is_refused(text, message):

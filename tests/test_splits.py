@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from striate.datasets.data_fields import check_data_fields
 from striate.datasets.listing import Listing, Place
-from striate.datasets.splits import apply_split, in_parts, split, write_split
+from striate.datasets.splits import apply_split, changed_since, in_parts, split, write_split
 from striate.errors import DataError, UsageError
 from striate.recipes import Recipe
 
@@ -245,6 +245,8 @@ def test_sets_that_cannot_be_parted_are_refused():
         UsageError, match=r"no test part can be held out of /set: one group or none"
     ):
         split(one, validation=0, test=0.1, seed=0)
+    with pytest.raises(UsageError, match=r"no test part .* give --test 0 and --validation 0$"):
+        split(listing([0, 1]), validation=0.1, test=0.1, seed=0)
     with pytest.raises(
         UsageError, match=r"no validation part .*one image of each class.*--validat"
     ):
@@ -297,8 +299,25 @@ def test_a_split_of_other_images_is_refused_with_counts():
     ):
         apply_split(other, text)
     for wrong in ("", "a,b\n", text.replace("group", "team", 1), text + "x,y\n"):
-        with pytest.raises(DataError, match="no table of path,label,part,group; take the run's"):
+        with pytest.raises(
+            DataError, match="no table of path,label,part,group,sha256; take the run's"
+        ):
             apply_split(done, wrong)
+
+
+def test_images_with_other_bytes_than_were_written_are_named():
+    whole = split(listing([0, 1] * 4), validation=0.25, test=0.25, seed=0)
+    contents = [bytes([index]) * 32 for index in range(8)]
+    text = write_split(whole, contents)
+    assert (
+        text.splitlines()[1]
+        == f"{whole.places[0].name},class0,{by_name(whole)[whole.places[0].name]},,{'00' * 32}"
+    )
+    assert by_name(apply_split(whole, text)) == by_name(whole)
+    assert changed_since(whole, contents, text) == []
+    contents[3] = b"x" * 32
+    assert changed_since(whole, contents, text) == [whole.places[3].name]
+    assert changed_since(whole, contents, write_split(whole)) == []
 
 
 def test_a_part_that_there_is_not_is_refused_with_its_line():
@@ -310,7 +329,7 @@ def test_a_part_that_there_is_not_is_refused_with_its_line():
     with pytest.raises(DataError, match=told):
         apply_split(whole, edited)
     with pytest.raises(DataError, match=rf"line 4 of the split names {first} again; keep one of"):
-        apply_split(whole, f"{text}{first},class0,test,\n")
+        apply_split(whole, f"{text}{first},class0,test,,\n")
 
 
 def test_parts_come_in_their_order():

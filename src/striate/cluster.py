@@ -18,11 +18,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from striate.display import Progress
 from striate.errors import RunError, UsageError
 from striate.files import replacing
 from striate.mirroring import Read
 from striate.modes import evaluating
-from striate.tiled_prediction import Progress, answer, labels_of
+from striate.tiled_prediction import answer, labels_of
 from striate.tiling import TilePlan
 
 # How often a task is done again after its worker died, or it failed.

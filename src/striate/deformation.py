@@ -11,8 +11,6 @@ from striate.randomness import normals, uniforms
 from striate.recipes import Recipe
 from striate.splines import bicubic_weights, bspline_weights
 
-__all__ = ["bicubic_weights", "bspline_weights", "offsets", "read_at"]
-
 
 def offsets(
     recipe: Recipe,

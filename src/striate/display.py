@@ -7,19 +7,19 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    import rich.progress
 
 _SECONDS_BETWEEN_FRAMES = 0.1
 _SECONDS_BETWEEN_LINES = 10
 
-Counter = Callable[[int, int], None]
+Progress = Callable[[int, int], None]  # called with how many are done, of so many
 
 
 class Display(Protocol):
     """Is told what happens; see ``Lines`` for when each is called."""
 
     def note(self, text: str) -> None: ...  # noqa: D102
-    def reading(self) -> AbstractContextManager[Counter | None]: ...  # noqa: D102
+    def reading(self) -> AbstractContextManager[Progress | None]: ...  # noqa: D102
     def begin(self, epochs: int, images: int, done: int) -> None: ...  # noqa: D102
     def step(self, epoch: int, images: int, loss: float) -> None: ...  # noqa: D102
     def end_epoch(self, row: Mapping[str, float | None]) -> None: ...  # noqa: D102
@@ -32,7 +32,7 @@ class Silent:
     def note(self, text: str) -> None:
         """Ignore a message."""
 
-    def reading(self) -> AbstractContextManager[Counter | None]:
+    def reading(self) -> AbstractContextManager[Progress | None]:
         """Count nothing."""
         return nullcontext(None)
 
@@ -63,7 +63,7 @@ class PassingOn:
         """Pass a message on."""
         self.display.note(text)
 
-    def reading(self) -> AbstractContextManager[Counter | None]:
+    def reading(self) -> AbstractContextManager[Progress | None]:
         """Pass the count on."""
         return self.display.reading()
 
@@ -91,7 +91,7 @@ class Lines(Silent):
         """Say something once."""
         print(text, file=sys.stderr, flush=True)
 
-    def reading(self) -> AbstractContextManager[Counter | None]:
+    def reading(self) -> AbstractContextManager[Progress | None]:
         """Images are read before training; give what is to be called with those done and all."""
         started = last = time.monotonic()
 
@@ -118,7 +118,7 @@ class Bar(Lines):
     """A progress bar on stderr, with images a second, loss and time left."""
 
     def __init__(self) -> None:
-        self.progress: Progress | None = None
+        self.progress: rich.progress.Progress | None = None
         self.last_frame = 0.0
 
     def note(self, text: str) -> None:
@@ -128,29 +128,29 @@ class Bar(Lines):
         else:
             self.progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def reading(self) -> AbstractContextManager[Counter | None]:
+    def reading(self) -> AbstractContextManager[Progress | None]:
         """Draw a bar while images are read before training."""
         return count_bar("reading", "images")
 
     def begin(self, epochs: int, images: int, done: int) -> None:
         """Draw the bar."""
+        from rich import progress
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         super().begin(epochs, images, done)
-        self.progress = Progress(
-            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
-            BarColumn(),
-            TextColumn("{task.percentage:3.0f} %  {task.fields[rate]} images/s"),
-            TextColumn("loss {task.fields[loss]}"),
-            TimeRemainingColumn(compact=True),
-            TextColumn("left"),
+        self.progress = progress.Progress(
+            progress.TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            progress.BarColumn(),
+            progress.TextColumn("{task.percentage:3.0f} %  {task.fields[rate]} images/s"),
+            progress.TextColumn("loss {task.fields[loss]}"),
+            progress.TimeRemainingColumn(compact=True),
+            progress.TextColumn("left"),
             console=Console(stderr=True),
             auto_refresh=False,
             transient=True,
         )
         self.progress.start()
-        self.task: TaskID = self.progress.add_task(
+        self.task: rich.progress.TaskID = self.progress.add_task(
             "training",
             total=epochs * images,
             completed=done,
@@ -195,32 +195,30 @@ def _is_drawable() -> bool:
 
 
 @contextmanager
-def count_bar(name: str, unit: str) -> Iterator[Counter | None]:
+def count_bar(name: str, unit: str) -> Iterator[Progress | None]:
     """Show how many of what are done, with the time left; else as ``image_bar``."""
     if not _is_drawable():
         yield None
         return
+    from rich import progress
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
 
-    with Progress(
-        *(TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()),
-        *(TextColumn(unit), TimeRemainingColumn(compact=True), TextColumn("left")),
+    with progress.Progress(
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn(unit),
+        progress.TimeRemainingColumn(compact=True),
+        progress.TextColumn("left"),
         console=Console(stderr=True),
         transient=True,
-    ) as progress:
-        task = progress.add_task(name, total=None)
-        yield lambda done, whole: progress.update(task, completed=done, total=whole)
+    ) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda done, whole: bar.update(task, completed=done, total=whole)
 
 
 @contextmanager
-def image_bar() -> Iterator[Counter | None]:
+def image_bar() -> Iterator[Progress | None]:
     """Show how many images are done; give what is to be called with these and all images.
 
     Where stderr is no terminal that can draw, give None.
@@ -228,20 +226,20 @@ def image_bar() -> Iterator[Counter | None]:
     if not _is_drawable():
         yield None
         return
+    from rich import progress
     from rich.console import Console
-    from rich.progress import Progress
 
-    progress = Progress(console=Console(stderr=True), transient=True)
-    task = progress.add_task("images", total=None)
+    bar = progress.Progress(console=Console(stderr=True), transient=True)
+    task = bar.add_task("images", total=None)
 
     def count(done: int, whole: int) -> None:
-        progress.start()  # not before the first call: another bar may be drawn until then
-        progress.update(task, completed=done, total=whole)
+        bar.start()  # not before the first call: another bar may be drawn until then
+        bar.update(task, completed=done, total=whole)
 
     try:
         yield count
     finally:
-        progress.stop()
+        bar.stop()
 
 
 def epoch_line(row: Mapping[str, float | None], epochs: int) -> str:

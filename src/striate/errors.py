@@ -44,8 +44,13 @@ class FailedElsewhere(StriateError):
         self.exit_code = exit_code
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
     """Answer a name that does not exist with the nearest one that does, or with all of them.
+
+    Args:
+        name: That does not exist.
+        known: Those that do.
+        otherwise: Said in place of all of them, where they are too many.
 
     Example:
         >>> did_you_mean("mnits", ["digits", "mnist"])
@@ -55,7 +60,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return otherwise or f"known: {', '.join(names)}"
 
 
 def require_choice(option: str, given: object, choices: Iterable[object]) -> None:

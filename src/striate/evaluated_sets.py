@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from striate import datasets
-from striate.datasets.listing import Listing
+from striate.datasets.listing import Listing, some
 from striate.datasets.sets import ImageSet
-from striate.datasets.splits import apply_split
-from striate.display import Display
+from striate.datasets.splits import apply_split, changed_since
+from striate.display import Display, Progress
 from striate.distributed import in_shares
 from striate.errors import DataError
 from striate.file_classification import logits_of_files
@@ -24,7 +24,7 @@ from striate.image_store import Form, ImageStore
 from striate.image_store.cutting import middle_window
 from striate.loading import WindowLoader
 from striate.preparation import InputSpec, to_unit
-from striate.protocols import Progress, averaged_scores
+from striate.protocols import averaged_scores
 from striate.recipes import Recipe
 from striate.runs import Run
 from striate.scoring import batch_size_for
@@ -266,7 +266,8 @@ def evaluated_set(
         part: Of a set in files.
 
     Raises:
-        DataError: The set has no such part, or a class that the run does not know.
+        DataError: The set has no such part, or a class that the run does not know; or images have
+            changed since the run began, and the set was not named anew.
     """
     run = runs[0]
     name = run.recipe.data if data is None or is_own(run, data) else data
@@ -276,8 +277,8 @@ def evaluated_set(
         return MemorySet(datasets.load(name, data_dir=data_dir, parts=("test",)))
     for note in (listing.layout, *listing.notes):
         display.note(note)
-    listing, is_divided = _as_divided(listing, run, must=name == run.recipe.data)
-    is_divided = is_divided or set(listing.parts) != {"train"}
+    listing, is_the_runs = _as_divided(listing, run, must=name == run.recipe.data)
+    is_divided = is_the_runs or set(listing.parts) != {"train"}
     if is_divided and part not in listing.parts:
         raise DataError(
             f"{listing.source} has no {part} part, only {', '.join(listing.parts)}; evaluate "
@@ -292,11 +293,22 @@ def evaluated_set(
     chosen[listing.parts[part if is_divided else "train"]] = True
     listing = replace(listing.keeping(chosen), parts={"test": torch.arange(int(chosen.sum()))})
     listing = _with_classes(listing, run.classes)
-    return FileSet(
+    images = FileSet(
         *(listing, reading, display),
         skip_bad=run.recipe.skip_bad,
         first=(run.spec, run.recipe),
     )
+    if is_the_runs and (changed := changed_since(listing, images.store.contents, run.split or "")):
+        told = (
+            f"{some(changed)} {'has' if len(changed) == 1 else 'have'} changed since the run began"
+        )
+        if data is None:
+            raise DataError(
+                f"{told}; bring the images as they were, or give --data {name} to measure on what "
+                "is there now"
+            )
+        display.note(f"{told}; the figures are of what is there now")
+    return images
 
 
 def is_own(run: Run, data: str) -> bool:

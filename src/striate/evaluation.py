@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from striate.devices import choose_device
-from striate.display import Display, Silent
+from striate.display import Display, Progress, Silent
 from striate.distributed import from_first, is_first, processes
 from striate.ensembles import common, member, what_differs
 from striate.errors import DataError, UsageError
@@ -19,7 +19,7 @@ from striate.mask_evaluation import evaluate_masks
 from striate.metrics import count, report, wilson_interval
 from striate.mistakes import Mistake, mistakes_page
 from striate.pictures import confusion_matrix, result_picture
-from striate.protocols import Progress, average, check_protocol
+from striate.protocols import average, check_protocol
 from striate.runs import Run, evaluation_files
 from striate.understanding import (
     Answers,

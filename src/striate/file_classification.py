@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from striate.augmentation import augment, mix, partners
 from striate.batches import Batch, Mixed, own_rows
 from striate.datasets import list_images
-from striate.datasets.splits import apply_split
-from striate.display import Display
+from striate.datasets.splits import apply_split, changed_since, refuse_others
+from striate.display import Display, Progress
 from striate.distributed import in_shares
 from striate.errors import DataError
 from striate.file_data import FileData, Reading, read_files
@@ -20,7 +20,6 @@ from striate.loading import Request, WindowLoader
 from striate.modes import evaluating
 from striate.ordering import shown_images, steps_of, steps_per_epoch
 from striate.preparation import InputSpec, normalize, surround, to_unit
-from striate.protocols import Progress
 from striate.recipes import Recipe
 from striate.runs import Run
 from striate.scoring import batch_size_for
@@ -111,7 +110,7 @@ def files_again(run: Run, recipe: Recipe, reading: Reading, display: Display) ->
         display: As in ``read_files``.
 
     Raises:
-        DataError: Images cannot be read, are missing or have come in addition.
+        DataError: Images cannot be read, are missing, have changed or have come in addition.
     """
     is_typed = recipe is not run.recipe  # also where what was typed is what the run says
     listing = list_images(recipe.data, layout=recipe.layout, typed=is_typed)
@@ -119,7 +118,10 @@ def files_again(run: Run, recipe: Recipe, reading: Reading, display: Display) ->
         raise DataError(f"{recipe.data} holds no images in files, as this run was trained on")
     form = Form(run.spec.kept_size, run.spec.kept_side)
     data = read_files(listing, form, reading, display, skip_bad=recipe.skip_bad)
-    return replace(data, listing=apply_split(data.listing, run.split))
+    listing = apply_split(data.listing, run.split)
+    changed = changed_since(listing, data.store.contents, run.split)
+    refuse_others(listing, "have changed since the run began", changed)
+    return replace(data, listing=listing)
 
 
 def framed(windows: Tensor, spec: InputSpec) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from striate import datasets
 from striate.datasets.masks import IGNORED, MaskedImage, MaskSet
 from striate.devices import choose_device
+from striate.display import Progress
 from striate.distributed import add_up, from_first, is_first, joined, own_slice
 from striate.ensembles import common, member, what_differs
 from striate.errors import DataError
@@ -19,7 +20,6 @@ from striate.mask_pictures import MOST_ROWS, masks_picture
 from striate.mask_scoring import check_views, probabilities
 from striate.membrane_metrics import membrane_scores
 from striate.pictures import confusion_matrix
-from striate.protocols import Progress
 from striate.runs import Run, evaluation_files
 from striate.segmentation import pixel_form
 from striate.segmentation_metrics import TOLERANCE, count_pixels, mask_report, surface_report

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from striate.channels import with_channels
 from striate.cluster import Job, label_zarr_on_cluster, workers_here
+from striate.display import Progress
 from striate.errors import DataError, UsageError
 from striate.label_files import shares_file
 from striate.mask_scoring import check_views, probabilities
@@ -25,8 +26,6 @@ from striate.tiled_prediction import labels_of
 from striate.tiling import TilePlan, plan_tiles
 from striate.volumes import Source, is_volume, open_volume, suffix_of, write_volume
 from striate.volumes.ome_zarr import blocks_of, create_zarr
-
-Progress = Callable[[int, int], None]  # tiles done, of so many
 
 # Values that are read at once to measure an image.
 SLAB_VALUES = 16_000_000

@@ -48,10 +48,14 @@ def as_csv(predictions: Sequence[Prediction]) -> str:
     return text.getvalue()
 
 
-def as_table(predictions: Sequence[Prediction]) -> RenderableType:
+def as_table(predictions: Sequence[Prediction], *, further: int = 0) -> RenderableType:
     """Lay predictions out for the terminal: the classes of one image, or a line an image.
 
     What was done to the images follows, for the first ten that were changed.
+
+    Args:
+        predictions: In their order.
+        further: Of several images, how many classes are named after the first.
     """
     if len(predictions) == 1:
         path, _, _, top, notes = predictions[0]
@@ -63,8 +67,12 @@ def as_table(predictions: Sequence[Prediction]) -> RenderableType:
     table.add_column("image", overflow="fold", ratio=3)
     table.add_column("class", overflow="fold", ratio=2)
     table.add_column("probability", justify="right", no_wrap=True)
-    for path, label, share, _, _ in predictions:
-        table.add_row(Text(path), Text(label or "(withheld)"), f"{share:.2%}")
+    if further:
+        table.add_column("then", overflow="fold", ratio=3)
+    for path, label, share, top, _ in predictions:
+        others = ", ".join(f"{name} {of_it:.2%}" for name, of_it in top[1 : 1 + further])
+        then = (Text(others),) if further else ()
+        table.add_row(Text(path), Text(label or "(withheld)"), f"{share:.2%}", *then)
     counts = Counter(prediction.label or "withheld" for prediction in predictions).most_common()
     summary = ", ".join(f"{count:,} × {label}" for label, count in counts)
     noted = [prediction for prediction in predictions if prediction.notes]

@@ -222,10 +222,22 @@ def normalized_color(color: Sequence[float], spec: InputSpec) -> Tensor:
 
 def normalize_in_place(images: Tensor, spec: InputSpec) -> Tensor:
     """Normalise as ``normalize`` does, writing over the images."""
-    per_channel = (1, -1) + (1,) * (images.dim() - 2)
-    mean = torch.tensor(spec.mean, device=images.device).view(per_channel)
-    inverse = 1 / torch.tensor(spec.std, device=images.device).view(per_channel)
+    mean = _each_channel(torch.tensor(spec.mean, device=images.device), images)
+    inverse = _each_channel(1 / torch.tensor(spec.std, device=images.device), images)
     return images.sub_(mean).mul_(inverse)
+
+
+def _each_channel(values: Tensor, images: Tensor) -> Tensor:
+    """Lay a value for each channel out to be added to images.
+
+    Where the channels of a pixel lie together, for a row of pixels: sums of a few channels at a
+    time take five times as long.
+    """
+    shaped = values.view(1, -1, *(1,) * (images.dim() - 2))
+    if images.dim() != 4 or images.stride(1) != 1:
+        return shaped
+    row = shaped.expand(-1, -1, -1, images.shape[3])
+    return row.contiguous(memory_format=torch.channels_last)
 
 
 def surround(images: Tensor, size: Sequence[int], color: Tensor) -> Tensor:

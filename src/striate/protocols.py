@@ -32,6 +32,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from striate.display import Progress
 from striate.errors import UsageError
 from striate.modes import evaluating
 from striate.preparation import InputSpec, fit, middle, normalize, resize, size_with_side, to_unit
@@ -48,8 +49,6 @@ PAPERS_SIDE = 224
 VGG_STEP = 32
 GOOGLENET_SIDES = (256, 288, 320, 352)
 GRID = 5  # places of fifty-crop along each side
-
-Progress = Callable[[int, int], None]
 
 
 def scales_for(recipe: Recipe, spec: InputSpec) -> tuple[int, ...]:

@@ -180,7 +180,9 @@ def read_yaml(text: str) -> dict[str, Any]:
     try:
         values = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
-        raise UsageError(f"not YAML: {' '.join(str(error).split())}") from error
+        mark, problem = (getattr(error, name, None) for name in ("problem_mark", "problem"))
+        where = f" in line {mark.line + 1}" if mark else ""
+        raise UsageError(f"not YAML{where}: {problem or ' '.join(str(error).split())}") from error
     if values is None:
         raise UsageError("there are no 'name: value' lines in it")
     if not isinstance(values, dict):

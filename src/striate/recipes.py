@@ -1,5 +1,6 @@
 """The recipe: every choice of a run as one frozen value, readable and writable as YAML."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 import yaml
@@ -348,10 +349,7 @@ class Recipe(BaseModel):
         return self
 
     def __init__(self, **values: Any) -> None:
-        unknown = [name for name in values if name not in type(self).model_fields]
-        if unknown:
-            known = did_you_mean(unknown[0], type(self).model_fields)
-            raise UsageError(f"a recipe has no {unknown[0]!r}; {known}")
+        self.check_names(values)
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -373,6 +371,18 @@ class Recipe(BaseModel):
         """
         given = {name: getattr(self, name) for name in self.model_fields_set}
         return Recipe(**{**given, **changes})
+
+    @classmethod
+    def check_names(cls, names: Iterable[str]) -> None:
+        """Refuse a name that no field has.
+
+        Raises:
+            UsageError: There is one; the nearest field is named.
+        """
+        for name in names:
+            if name not in cls.model_fields:
+                known = did_you_mean(name, cls.model_fields)
+                raise UsageError(f"a recipe has no {name!r}; {known}")
 
     def to_yaml(self) -> str:
         """Write the fields that were given; a run's recipe has every field."""

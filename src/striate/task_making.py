@@ -211,7 +211,8 @@ def _file_classification(
     _show_images(network, task)
     work = trace(network, (spec.channels, *spec.input_size)).multiply_adds
     facts = {"left_out": list(data.left_out)} if data.left_out else {}
-    return Prepared(recipe, spec, task, network, work, write_split(data.listing), facts)
+    parts = write_split(data.listing, data.store.contents)
+    return Prepared(recipe, spec, task, network, work, parts, facts)
 
 
 def _split(listing: Listing, recipe: Recipe, display: Display) -> Listing:

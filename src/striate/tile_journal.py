@@ -21,10 +21,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from striate.display import Progress
 from striate.errors import RunError
 from striate.files import sync_folder, write_file
 from striate.mirroring import Read, Region
-from striate.tiled_prediction import Progress, labels_of, run_plan, shares_of
+from striate.tiled_prediction import labels_of, run_plan, shares_of
 from striate.tiling import TilePlan
 
 # Tiles are brought to the disk together, at most so often [s].

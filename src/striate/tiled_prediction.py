@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from striate.dense_form import DenseForm
+from striate.display import Progress
 from striate.errors import DataError, UsageError
 from striate.mirroring import Read, Region, read_mirrored
 from striate.modes import evaluating
@@ -20,7 +21,6 @@ from striate.tiling.blending import weight_of
 from striate.tiling.checking import first_tensor
 
 Write = Callable[[Region, Tensor], None]  # pixels of the image, logits ``(K, *region)``
-Progress = Callable[[int, int], None]  # tiles done, of so many
 
 _MUCH = 16_000_000  # bytes of a tile, from which on memory is given back after each
 

@@ -124,6 +124,11 @@ class TrainingLoop:
         self._require_equal()
         if not at.finished:
             self.display.note(self._plan())
+            if recipe.batch_size > examples:
+                self.display.note(
+                    f"a batch of {recipe.batch_size:,} is more than all {examples:,}: each epoch "
+                    "is one step of them all"
+                )
             self._choose_execution(run)
         self.display.begin(recipe.epochs, examples, at.epoch * examples + at.seen)
         self.started = time.monotonic() - at.elapsed

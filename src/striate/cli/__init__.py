@@ -112,8 +112,11 @@ def _one_line(error: Any) -> str:
     context = getattr(error, "ctx", None)
     if "Did you mean" in message or context is None:
         return message
-    command = context.info_name if context.parent else ""
-    return f"{message.rstrip('.')}; see `striate {command} --help`".replace("  ", " ")
+    names: list[str] = []
+    while context.parent:
+        names.insert(0, context.info_name)
+        context = context.parent
+    return f"{message.rstrip('.')}; see `{' '.join(['striate', *names])} --help`"
 
 
 def _app(arguments: Sequence[str]) -> typer.Typer:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from striate.cli.options import DataDir, Json, print_table
-from striate.errors import DataError
+from striate.errors import DataError, UsageError
 from striate.lettering import legal, shorten
 
 if TYPE_CHECKING:
@@ -40,6 +40,15 @@ def check(
         int,
         typer.Option("--max-pixels", min=1, metavar="N", help="Larger images are not decoded."),
     ] = 200_000_000,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            "--group",
+            metavar="NAME",
+            help="Tell of groups in two parts: a column of the table, or an expression with "
+            "brackets as for striate train.",
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option("--workers", min=0, metavar="N", help="Processes that decode."),
@@ -60,7 +69,7 @@ def check(
     processes = processors() if workers is None else workers
     display = choose_display()
     with display.reading() as told:
-        report, opened = _checked(data, layout, max_pixels, processes, data_dir, told)
+        report, opened = _checked(data, layout, group, max_pixels, processes, data_dir, told)
     if out is not None:
         from striate.data_check.page import check_page
 
@@ -74,22 +83,40 @@ def check(
 
 
 def _checked(
-    data: str, layout: str, max_pixels: int, workers: int, data_dir: Path | None, told: Any
+    data: str,
+    layout: str,
+    group: str | None,
+    max_pixels: int,
+    workers: int,
+    data_dir: Path | None,
+    told: Any,
 ) -> tuple["Report", Any]:
     from striate import datasets
     from striate.data_check import check, check_in_memory
+    from striate.data_check.page import SIDE
+    from striate.datasets.mask_layouts import holds_masks
+    from striate.datasets.splits import grouped
     from striate.images import DecodedImage, read_image
 
+    has_masks = Path(data).is_dir() and layout == "auto" and holds_masks(Path(data))
+    if data in datasets.MASK_SETS or has_masks:
+        raise UsageError(
+            f"{data} has a mask for each image, which this check does not know; striate train "
+            "reads and checks all images and masks before it begins"
+        )
     listing = datasets.list_images(data, layout=layout)
     if listing is not None:
+        listing = grouped(listing, group)
 
         def from_file(index: int) -> DecodedImage:
             place = listing.places[index]
             return read_image(
-                Path(place.name), content=place.read(), max_pixels=max_pixels, at_least=(160, 160)
+                Path(place.name), content=place.read(), max_pixels=max_pixels, at_least=(SIDE, SIDE)
             )
 
         return check(listing, max_pixels=max_pixels, workers=workers, told=told), from_file
+    if group is not None:
+        raise UsageError(f"--group has no effect: images of {data} have no names; leave it out")
     image_set = datasets.load(data, data_dir=data_dir)
     report, pixels = check_in_memory(image_set, told)
 

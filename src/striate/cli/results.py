@@ -33,6 +33,7 @@ ErrorRate = Annotated[
     ),
 ]
 
+DEFAULT_TOP = 5  # classes named for each image
 _DIGITS = {"warping_error": 6, "hausdorff95": 2}
 _MEMBRANES = {
     "v_rand": "V Rand, thinned",
@@ -210,8 +211,9 @@ def predict(
         ),
     ] = None,
     top: Annotated[
-        int, typer.Option("--top", min=1, metavar="N", help="Classes named for each image.")
-    ] = 5,
+        int | None,
+        typer.Option("--top", min=1, metavar="N", help="Classes named for each image; 5 if open."),
+    ] = None,
     invert: Annotated[
         bool | None,
         typer.Option(
@@ -274,7 +276,7 @@ def predict(
     opened = striate.Run(run)
     if opened.task != "classification":
         for name, idle in (
-            ("--top", top != 5),
+            ("--top", top is not None),
             ("--invert", invert is not None),
             ("--error-rate", error_rate is not None),
         ):
@@ -316,7 +318,7 @@ def predict(
         predictions, errors = predict_files(
             Reader(opened.network().to(chosen), opened.spec, opened.classes),
             files,
-            top=top,
+            top=top or DEFAULT_TOP,
             invert=invert,
             progress=progress,
         )
@@ -330,5 +332,5 @@ def predict(
     elif as_json:
         print(to_json(predictions), end="")
     elif predictions:
-        print_rich(as_table(predictions))
+        print_rich(as_table(predictions, further=(top or 1) - 1))
     raise_last([*errors, *missing])

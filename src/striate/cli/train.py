@@ -175,6 +175,7 @@ def chosen_recipe(
         given = {"side_range": None, **given}  # a recipe's side_range goes with its crop
     if recipe is not None and recipe not in RECIPES and Path(recipe).suffix in (".yaml", ".yml"):
         fields = recipe_fields(Path(recipe))
+        Recipe.check_names(fields)
         if given.keys() & {"epochs", "time", "batch_size", "schedule", "data"}:
             fields.pop("lengthened", None)  # its steps are of another plan
         if str(fields.get("data")).startswith(PIPE) and "data" not in given:

@@ -67,7 +67,11 @@ def check(
         targets=targets,
         parts=parts,
         seen=seen,
-        findings=findings(listing.classes, targets, parts, seen, names),
+        findings=findings(
+            *(listing.classes, targets, parts, seen, names),
+            groups=listing.groups,
+            empty=listing.empty,
+        ),
         notes=listing.notes,
         seconds=time.monotonic() - started,
     )

@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from typing import NamedTuple
 
 import numpy as np
 
 from striate.data_check.copies import nearly_same, same_bytes
 from striate.data_check.looking import Seen
+from striate.datasets.listing import shown
 
 RATIO = 10  # of the largest class to the smallest from which on balance is told
 
@@ -38,6 +40,7 @@ SERIOUS = {
     "missing class": "in a part for tests, but not in training; such images cannot be got right",
     "other label": "the same bytes with different labels; keep one of them",
     "part to part": "the same bytes in two parts: tests would be too good; keep one of them",
+    "group in two parts": "images of one group in two parts: tests would be too good; move them",
     "near, other label": "nearly the same picture with different labels; look at them",
     "near, part to part": "nearly the same picture in two parts: tests would be too good",
     "one value": "all pixels the same; nothing can be learnt from them",
@@ -46,6 +49,7 @@ REMARKS = {
     "twice": "the same bytes in one class and part; they weigh twice",
     "near": "nearly the same picture in one class and part; they weigh twice",
     "nearly empty": "99.5 % of the pixels alike; look whether something is on them",
+    "more pages": "the first page or picture of several is read; export the others if they count",
     "other name": "another format than the name says; they are read as what they are",
     "imbalance": f"the largest class has over {RATIO} times the images of the smallest",
 }
@@ -57,6 +61,9 @@ def findings(
     parts: Mapping[str, Sequence[int]],
     seen: Sequence[Seen],
     names: Sequence[str],
+    *,
+    groups: Sequence[str] | None = None,
+    empty: Sequence[str] = (),
 ) -> tuple[Finding, ...]:
     """Tell what is wrong or odd, what must be looked at first.
 
@@ -66,6 +73,8 @@ def findings(
         parts: For each part the indices of its images.
         seen: What was seen of each image.
         names: What each image is called.
+        groups: For each image what should stay in one part with its like.
+        empty: Folders as of classes, without an image.
     """
     found: dict[str, list[tuple[tuple[int, ...], str]]] = {}
 
@@ -75,12 +84,18 @@ def findings(
     for index, one in enumerate(seen):
         for kind, detail in _of_one(one):
             tell(kind, (index,), f"{names[index]}: {detail.removeprefix(f'{names[index]} ')}")
+    for name in empty:
+        tell("empty class", (), name)
     for kind, detail in _of_classes(classes, targets, parts, seen):
         tell(kind, (), detail)
     part_of = {index: part for part, indices in parts.items() for index in indices}
+    for name, members in _parted(groups or (), part_of):
+        counts = Counter(part_of[index] for index in members)
+        detail = ", ".join(f"{part} {count:,}" for part, count in counts.items())
+        tell("group in two parts", members, f"{shown(name)}: {detail}")
     exact, near = same_bytes(seen), nearly_same(seen)
-    for prefix, groups in (("", exact), ("near, ", near)):
-        for group in groups:
+    for prefix, copies in (("", exact), ("near, ", near)):
+        for group in copies:
             labels = {targets[i] for i in group}
             places = {part_of.get(i) for i in group}
             detail = "; ".join(f"{names[i]} ({classes[targets[i]]})" for i in group)
@@ -103,6 +118,19 @@ def findings(
     )
 
 
+def _parted(groups: Sequence[str], part_of: Mapping[int, str]) -> list[tuple[str, list[int]]]:
+    """List the groups of which images are in several parts: the first of each, the second, ..."""
+    members: dict[str, dict[str, list[int]]] = {}
+    for index, name in enumerate(groups):
+        if index in part_of:
+            members.setdefault(name, {}).setdefault(part_of[index], []).append(index)
+    return [
+        (name, [i for row in zip_longest(*held.values()) for i in row if i is not None])
+        for name, held in sorted(members.items())
+        if len(held) > 1
+    ]
+
+
 def _of_one(one: Seen) -> list[tuple[str, str]]:
     if one.refusal:
         return [("too large" if "pixels; the limit is" in one.refusal else "broken", one.refusal)]
@@ -110,6 +138,8 @@ def _of_one(one: Seen) -> list[tuple[str, str]]:
     for note in one.notes:
         if note.startswith("parts of it may be wrong"):
             said.append(("suspect", note))
+        elif note.startswith("first of"):
+            said.append(("more pages", note))
         elif note.startswith("read as"):
             said.append(("other name", note))
     if one.low == one.high:

@@ -10,6 +10,7 @@ import numpy as np
 
 from striate.datasets.listing import Place
 from striate.errors import DataError
+from striate.image_store.filling import read_content
 from striate.images import DecodedImage, read_image
 
 ENOUGH = (128, 128)  # height and width that a JPEG is decoded at, at least [pixels]
@@ -58,11 +59,10 @@ def look_at_place(place: Place, max_pixels: int) -> Seen:
         place: Where its bytes are.
         max_pixels: Larger images are refused before they are decoded.
     """
-    path = Path(place.path)
     try:
-        content = place.read()
-    except OSError as error:
-        return Seen(refusal=_why_unreadable(path, place, error))
+        content = read_content(place)
+    except DataError as error:
+        return Seen(refusal=str(error))
     digest = hashlib.sha256(content).hexdigest()
     try:
         image = read_image(
@@ -118,14 +118,6 @@ def look_at(image: DecodedImage, content: str) -> Seen:
 def look_at_chunk(places: Sequence[Place], max_pixels: int) -> list[Seen]:
     """Look at several images, for a worker process."""
     return [look_at_place(place, max_pixels) for place in places]
-
-
-def _why_unreadable(path: Path, place: Place, error: OSError) -> str:
-    try:
-        read_image(path)  # words for what is missing or closed
-    except DataError as refused:
-        return str(refused).replace(str(path), place.name)
-    return f"{place.name} cannot be read ({error}); look at its permissions and its disk"
 
 
 def _is_empty(pixels: np.ndarray) -> bool:

@@ -53,9 +53,10 @@ class Report:
         return any(finding.is_serious for finding in self.findings)
 
     def balance(self) -> dict[str, dict[str, int]]:
-        """Count the images of each class in each part."""
+        """Count the readable images of each class in each part."""
         counts = {
-            part: Counter(self.targets[i] for i in indices) for part, indices in self.parts.items()
+            part: Counter(self.targets[i] for i in indices if not self.seen[i].refusal)
+            for part, indices in self.parts.items()
         }
         return {
             name: {part: counts[part][index] for part in self.parts}

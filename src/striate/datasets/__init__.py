@@ -57,19 +57,12 @@ def load(data: str, *, data_dir: Path | None = None, parts: Sequence[str] = PART
     """
     _check_parts(parts)
     wanted = tuple(part for part in PARTS if part in parts)
-    if data in MASK_SETS:
-        raise UsageError(
-            f"{data} has a mask for each image; train a network that labels pixels, unet say"
-        )
+    _refuse_masks(data)
     if is_path(data):
         from striate.datasets.reading import read_folder
 
         return read_folder(_of_labels(expand(data)), wanted)
-    if data not in DATASETS:
-        raise UsageError(
-            f"no data set is called {data!r}; {did_you_mean(data, [*DATASETS, *MASK_SETS])} "
-            "or give the path of a folder"
-        )
+    _check_name(data)
     if data == "digits":
         from striate.datasets.digits import load_digits
 
@@ -92,12 +85,13 @@ def list_images(data: str, *, layout: str = "auto", typed: bool = True) -> Listi
         CIFAR-10 or USPS files.
 
     Raises:
-        UsageError: The images have masks; or a command was not typed.
+        UsageError: No set has this name, the images have masks, or a command was not typed.
         DataError: There is no such set, it lies otherwise, or it is wrong; see ``read_listing``.
     """
     from striate.datasets.layouts import FILES, TITLES, find_files, recognise
 
     if not is_path(data):
+        _check_name(data)
         return None
     path = data if data.startswith(PIPE) else str(expand(data))  # as typed, for messages
     if layout in FILES:
@@ -161,6 +155,23 @@ def _check_parts(parts: Sequence[str]) -> None:
     for part in parts:
         if part not in PARTS:
             raise UsageError(f"no set has a part {part!r}: {did_you_mean(part, PARTS)}")
+
+
+def _check_name(data: str) -> None:
+    """Refuse what is no name of a set with labels."""
+    _refuse_masks(data)
+    if data not in DATASETS:
+        raise UsageError(
+            f"no data set is called {data!r}; {did_you_mean(data, [*DATASETS, *MASK_SETS])} "
+            "or give the path of a folder"
+        )
+
+
+def _refuse_masks(data: str) -> None:
+    if data in MASK_SETS:
+        raise UsageError(
+            f"{data} has a mask for each image; train a network that labels pixels, unet say"
+        )
 
 
 def _of_labels(folder: Path) -> Path:

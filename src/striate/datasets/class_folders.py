@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from striate.datasets.gathering import PART_NAMES, Gathering, skipped
+from striate.datasets.label_tables import unread_table
 from striate.datasets.listing import Listing, Place, counted, some
 from striate.errors import DataError
 from striate.files import identity
@@ -122,10 +123,10 @@ def _look(folder: Path, below: str, walk: Walk) -> _Inside:
                     walk.hidden.append(below + name + "/" * is_folder)
             elif is_folder:
                 inside.folders.append(name)
+            elif suffix in SUFFIXES:
+                inside.images.append(name)  # also a pipe or a link to nothing: reading it says so
             elif not is_file:
                 walk.broken.append(below + name)
-            elif suffix in SUFFIXES:
-                inside.images.append(name)
             else:
                 walk.others[suffix] += 1
     inside.folders.sort()
@@ -191,6 +192,7 @@ def _gather(
         gathered.parts += [part] * len(names)
         if not names:
             empty.append(prefix + label)
+            gathered.empty.add(label)
     if inside.images and gathered.places:
         where = f"{part_folder}/" if part_folder else "the class folders"
         beside = "in no class folder of" if part_folder else "beside"
@@ -217,10 +219,12 @@ def _refuse_flat(root: Path, inside: _Inside, walk: Walk) -> bool:
         held[root / name] = sum(1 for _ in images_below(root / name, f"{name}/", walk))
     folder = max(held, key=lambda each: held[each])
     if held[folder]:
+        table = unread_table(root)
+        remedy = "write a table labels.csv of path,label beside them"
         raise DataError(
             f"{folder} holds {counted(held[folder], 'image')} but no class folders, so their "
-            "classes are not known; put each into a folder named as its class, or write a table "
-            "labels.csv of path,label beside them"
+            "classes are not known; put each into a folder named as its class, or "
+            + (f"name two columns path and label: {table}" if table else remedy)
         )
     return True
 

@@ -33,6 +33,7 @@ class Gathering:
         groups: For each what it stays together with; empty where the set does not say.
         columns: Further texts for each, by name.
         notes: What was left out or assumed.
+        empty: Folders as of classes, without an image.
     """
 
     places: list[Place] = field(default_factory=list)
@@ -42,6 +43,7 @@ class Gathering:
     groups: list[str] = field(default_factory=list)
     columns: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    empty: set[str] = field(default_factory=set)
 
     def listing(
         self, name: str, source: str, layout: str, *, order: Sequence[str] | None = None
@@ -89,6 +91,7 @@ class Gathering:
                 column: tuple(values[index] for index in sequence)
                 for column, values in self.columns.items()
             },
+            empty=tuple(sorted(self.empty - {*classes})),
         )
 
     def _absent(self, classes: Sequence[str]) -> list[str]:

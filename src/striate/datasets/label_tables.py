@@ -64,6 +64,18 @@ def names_images(file: Path) -> bool:
     return not columns.isdisjoint(PATHS) and not columns.isdisjoint(LABELS)
 
 
+def unread_table(folder: Path) -> str:
+    """Say which columns the first table of a folder has, if they name no images; "" of none."""
+    for file in sorted(folder.iterdir()):
+        if file.suffix.lower() in TABLES and not names_images(file):
+            try:
+                columns = [name.strip() for name in heading_of(file)]
+            except (OSError, csv.Error):
+                continue
+            return f"{file.name} there has the columns {some(columns, 8)}"
+    return ""
+
+
 def _delimiter(line: str) -> str:
     return max("\t,;", key=line.count)
 
@@ -294,7 +306,7 @@ def _groups(file: Path, rows: Sequence[Row], columns: _Columns, notes: list[str]
             f"{_lines(file, empty)}: nothing in column {columns.group}, by which images are kept "
             "together; fill it in, or rename the column"
         )
-    note = f"images of one {columns.group} stay in one part"
+    note = f"images of one {columns.group} are held out together"
     if note not in notes:
         notes.append(note)
     return groups

@@ -58,6 +58,7 @@ class Listing:
         notes: What was left out or assumed, in words for the user.
         columns: Of a set in a table, its further columns by name, a text for each place; images
             may be grouped by them.
+        empty: Folders as of classes that hold no image; none of the classes.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Listing:
     groups: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    empty: tuple[str, ...] = ()
 
     def keeping(self, kept: Tensor) -> "Listing":
         """Leave out images; the order of the others stays.

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from striate.datasets.class_tables import TABLE, ClassTable, named_classes, read_table
+from striate.datasets.listing import some
 from striate.datasets.medical_layouts import DESCRIPTION, NNUNET_FOLDERS, read_description
 from striate.datasets.pairing import Pair, pairs_of
 from striate.errors import DataError
@@ -98,8 +99,7 @@ def _refusal(folder: Path) -> str:
     inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     there = [path.name + "/" * path.is_dir() for path in inside]
     of_images = [path.name for path in inside if path.is_dir() and _has_images(path)]
-    more = f" and {len(there) - 6} more" if len(there) > 6 else ""
-    what = f"there is {', '.join(there[:6]) or 'nothing'}{more}"
+    what = f"there is {some(there, 6) or 'nothing'}"
     if len(of_images) > 1:
         what = f"its folders {', '.join(of_images[:4])} of images look like classes of whole images"
     return (

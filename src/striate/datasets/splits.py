@@ -15,7 +15,7 @@ from striate.datasets.dealing import blocks_of, folds_of, hold_out
 from striate.datasets.listing import Listing, counted, shown, some
 from striate.errors import DataError, UsageError
 
-HEADING = ("path", "label", "part", "group")
+HEADING = ("path", "label", "part", "group", "sha256")
 
 
 def split(
@@ -180,9 +180,10 @@ def _held_out(
     taken, lacking = hold_out(blocks, share, parts=wanted)
     if not taken:
         what = "image of each class" if listing.groups is None else "group"
+        idle = " and --validation 0" if wanted > 2 else ""  # which would fail next
         raise UsageError(
             f"no {part} part can be held out of {listing.source}: one {what} or none is free to "
-            f"go; add images, or give --{part} 0"
+            f"go; add images, or give --{part} 0{idle}"
         )
     how = "by class" if listing.groups is None else "by class and group"
     notes = [
@@ -226,10 +227,14 @@ def _without(indices: Tensor, taken: Tensor) -> Tensor:
     return indices[~torch.isin(indices, taken)]
 
 
-def write_split(listing: Listing) -> str:
-    r"""Write which image is in which part, and of which class and group, as CSV.
+def write_split(listing: Listing, contents: Sequence[bytes] = ()) -> str:
+    r"""Write which image is in which part, of which class and group, and its content, as CSV.
 
     Names that are no UTF-8 keep their bytes as surrogates; encode with ``surrogateescape``.
+
+    Args:
+        listing: The images.
+        contents: SHA-256 of the bytes of each, where it is known.
 
     Example:
         >>> from striate.datasets.listing import Place
@@ -237,7 +242,7 @@ def write_split(listing: Listing) -> str:
         >>> parts = {"train": torch.tensor([1]), "test": torch.tensor([0])}
         >>> both = Listing("s", ("x", "y"), places, torch.tensor([1, 0]), parts, "/", "")
         >>> write_split(both)
-        'path,label,part,group\na.png,y,test,\nb.png,x,train,\n'
+        'path,label,part,group,sha256\na.png,y,test,,\nb.png,x,train,,\n'
     """
     part_of = {index: part for part, indices in listing.parts.items() for index in indices.tolist()}
     groups = listing.groups or ("",) * len(listing.places)
@@ -249,8 +254,26 @@ def write_split(listing: Listing) -> str:
     for index, (place, target) in enumerate(
         zip(listing.places, listing.targets.tolist(), strict=True)
     ):
-        writer.writerow([place.name, listing.classes[target], part_of[index], groups[index]])
+        content = contents[index].hex() if contents else ""
+        label, part = listing.classes[target], part_of[index]
+        writer.writerow([place.name, label, part, groups[index], content])
     return text.getvalue()
+
+
+def changed_since(listing: Listing, contents: Sequence[bytes], text: str) -> list[str]:
+    """Name the images whose bytes are others than when ``write_split`` wrote of them.
+
+    Args:
+        listing: The images; those of which nothing was written are passed over.
+        contents: SHA-256 of the bytes of each, now.
+        text: What ``write_split`` gave.
+    """
+    told = {row[0]: row[-1] for row in csv.reader(io.StringIO(text, newline=""))}
+    return [
+        place.name
+        for place, content in zip(listing.places, contents, strict=True)
+        if told.get(place.name) not in (None, "", content.hex())
+    ]
 
 
 def apply_split(listing: Listing, text: str, *, drop_new: bool = False) -> Listing:
@@ -290,17 +313,16 @@ def apply_split(listing: Listing, text: str, *, drop_new: bool = False) -> Listi
     if new and drop_new:
         listing = listing.keeping(torch.tensor([each.name in told for each in listing.places]))
         new = []
-    _refuse(
-        listing, "that were in the split are gone", [each for each in told if each not in names]
-    )
-    _refuse(listing, "are new since the split was made", new)
+    gone = [each for each in told if each not in names]
+    refuse_others(listing, "that were in the split are gone", gone)
+    refuse_others(listing, "are new since the split was made", new)
     labels = [listing.classes[target] for target in listing.targets.tolist()]
     changed = [
         f"{place.name} ({told[place.name][0]}, now {label})"
         for place, label in zip(listing.places, labels, strict=True)
         if told[place.name][0] != label
     ]
-    _refuse(listing, "have another class than in the split", changed)
+    refuse_others(listing, "have another class than in the split", changed)
     parts = [told[place.name][1] for place in listing.places]
     groups = tuple(told[place.name][2] for place in listing.places)
     return replace(
@@ -310,7 +332,12 @@ def apply_split(listing: Listing, text: str, *, drop_new: bool = False) -> Listi
     )
 
 
-def _refuse(listing: Listing, what: str, names: Collection[str]) -> None:
+def refuse_others(listing: Listing, what: str, names: Collection[str]) -> None:
+    """Refuse a set some of whose images are not those of a run.
+
+    Raises:
+        DataError: There are such names; they are counted, and some told.
+    """
     if names:
         raise DataError(
             f"{counted(len(names), 'image')} of {listing.source} {what}: {some(sorted(names))}; "

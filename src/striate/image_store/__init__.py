@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from striate.datasets.listing import Listing, Place
+from striate.display import Progress
 from striate.errors import DataError
-from striate.image_store.filling import Progress, Refused, fill, read_content, read_place
+from striate.image_store.filling import Refused, fill, read_content, read_place
 from striate.image_store.forms import Form
 from striate.image_store.keeping import Cache, Record
 

@@ -136,21 +136,23 @@ def _stack(
     spec: InputSpec,
     mirrored: Tensor | None = None,
 ) -> Tensor:
-    """Lay windows of one size together, ``(N, C, h, w)``, grey repeated where others have color."""
+    """Lay windows of one size together, ``(N, C, h, w)``, grey repeated where others have color.
+
+    The channels of a pixel lie beside one another in memory, as in the store.
+    """
     stacked: np.ndarray | None = None
     scales = store.full_scales[images].tolist()
-    flips = [False] * len(images) if mirrored is None else mirrored.tolist()
     for place, window in enumerate(windows):
         if stacked is None:
             kind = np.uint8 if store.holds_bytes else np.float32
-            stacked = np.empty((len(images), spec.channels, *window.shape[:2]), kind)
-        planes = window.transpose(2, 0, 1)
-        if flips[place]:
-            planes = planes[..., ::-1]
+            stacked = np.empty((len(images), *window.shape[:2], spec.channels), kind)
         if store.holds_bytes:
-            stacked[place] = planes
+            stacked[place] = window
         else:
-            np.divide(planes, scales[place], out=stacked[place], dtype=np.float32)
+            np.divide(window, scales[place], out=stacked[place], dtype=np.float32)
     if stacked is None:
         raise ValueError("no images are asked for")
-    return torch.from_numpy(stacked)
+    batch = torch.from_numpy(stacked).permute(0, 3, 1, 2)
+    for place in [] if mirrored is None else mirrored.nonzero()[:, 0].tolist():
+        batch[place : place + 1] = batch[place : place + 1].flip(3)  # of one, PyTorch's fast form
+    return batch

@@ -13,15 +13,15 @@ import torch
 
 from striate.datasets.listing import Place
 from striate.devices import keep_memory
+from striate.display import Progress
 from striate.errors import DataError, RunError
 from striate.image_store.forms import Form, Kept, keep
-from striate.image_store.keeping import Cache, Record, Segment, Stamp, stamp, unusable
-from striate.images import read_image
+from striate.image_store.keeping import Cache, Record, Segment, stamps, unusable
+from striate.images import open_file, read_image
 from striate.worker_processes import CHUNK, in_workers
 
-Progress = Callable[[int, int], None]
-
-SECONDS_BETWEEN_COMMITS = 2.0
+SECONDS_BETWEEN_COMMITS = 0.5
+AT_ONCE = 256  # squares of bytes whose sum a float32 holds exactly
 MOST_IN_A_SEGMENT = 2**30  # [bytes], more or less: what is mapped at once
 
 
@@ -41,9 +41,18 @@ def read_content(place: Place) -> bytes:
     try:
         return place.read()
     except OSError as error:
-        raise DataError(
-            f"{place.name} cannot be read ({error.strerror}); look at its permissions and its disk"
-        ) from error
+        raise DataError(_why_unreadable(place, error)) from error
+
+
+def _why_unreadable(place: Place, error: OSError) -> str:
+    path = Path(place.path)
+    if isinstance(error, FileNotFoundError) and not path.is_symlink():
+        return f"{place.name} is gone since the images were listed; bring it back"
+    try:
+        open_file(path).close()
+    except DataError as refused:
+        return str(refused).replace(str(path), place.name)
+    return f"{place.name} cannot be read ({error.strerror}); look at its permissions and its disk"
 
 
 def read_place(place: Place, form: Form, content: bytes) -> Kept:
@@ -85,20 +94,20 @@ def fill(
     Raises:
         RunError: A worker was killed, or the disk is full.
     """
-    stamps = {number: _stamp(place) for number, place in enumerate(places)}
+    marks = stamps(places)
     if cache is None:
-        return _fill(places, stamps, [None] * len(places), form, None, workers, progress)
-    known = cache.known(stamps.values())
+        return _fill(places, marks, [None] * len(places), form, None, workers, progress)
+    known = cache.known(places, marks)
     if None not in known:
         return [record for record in known if record is not None]
     with cache.filling(note) as waited:
-        known = cache.known(stamps.values()) if waited else known
-        return _fill(places, stamps, known, form, cache, workers, progress)
+        known = cache.known(places, marks) if waited else known
+        return _fill(places, marks, known, form, cache, workers, progress)
 
 
 def _fill(
     places: Sequence[Place],
-    stamps: dict[int, Stamp],
+    marks: np.ndarray,
     known: Sequence[Record | None],
     form: Form,
     cache: Cache | None,
@@ -111,14 +120,12 @@ def _fill(
     seen: dict[object, Any] = {}
 
     def commit() -> None:
-        records = [(stamps[i], r) for i in fresh if isinstance(r := results[i], Record)]
+        records = [(places[i], marks[i], r) for i in fresh if isinstance(r := results[i], Record)]
         if cache is not None:
             named = cache.add(records)
             for i in fresh:  # of equal files read at once the index names one alone
                 if isinstance(r := results[i], Record):
                     results[i] = named[r.content].sharing(seen)
-        for i in fresh:
-            del stamps[i]  # of very many images that is memory
         fresh.clear()
 
     last = time.monotonic()
@@ -142,13 +149,6 @@ def _fill(
     return [result for result in results if result is not None]
 
 
-def _stamp(place: Place) -> Stamp:
-    try:
-        return stamp(place)
-    except OSError:
-        return Stamp(place.path, place.offset, -1, 0, 0, 0)  # reading it says why
-
-
 def _read_all(
     places: Sequence[Place], form: Form, cache: Cache | None, workers: int
 ) -> Iterator[Record | Refused]:
@@ -162,11 +162,11 @@ def _read_all(
         return
     try:
         yield from in_workers(
-            places,
+            range(len(places)),
             _read_chunk,
             workers=workers,
             remedy="what was read is kept: give the command again, with fewer --workers",
-            begin=partial(_begin_worker, form, cache),
+            begin=partial(_begin_worker, places, form, cache),
         )
     except OSError as error:
         raise unusable(cache.folder if cache else Path(), error) from error
@@ -238,26 +238,31 @@ def channel_sums(pixels: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ..
         >>> channel_sums(np.array([[[3], [4]]], np.uint8))
         ((7.0,), (25.0,))
     """
-    values = torch.from_numpy(pixels.reshape(-1, pixels.shape[2]))
+    values, channels = torch.from_numpy(pixels.reshape(-1)), pixels.shape[2]
+    whole = 0
     if pixels.dtype == np.uint8:
-        counts = [torch.bincount(channel, minlength=256) for channel in values.unbind(dim=1)]
-        levels, weights = torch.arange(256.0).double()[:, None], torch.stack(counts, 1).double()
-    else:
-        levels, weights = values.double(), torch.ones(1, dtype=torch.float64)
-    sums, squares = (levels * weights).sum(dim=0), (levels**2 * weights).sum(dim=0)
-    return tuple(sums.tolist()), tuple(squares.tolist())
+        values = values.float()
+        whole = len(values) // (AT_ONCE * channels) * (AT_ONCE * channels)
+    rows, rest = values[:whole].view(AT_ONCE, -1), values[whole:].double()
+    sums = torch.cat([rows.sum(dim=0).double(), rest])
+    squares = torch.cat([(rows * rows).sum(dim=0).double(), rest * rest])
+    totals = torch.stack([sums, squares]).view(2, -1, channels).sum(dim=1)
+    first, second = map(tuple, totals.tolist())
+    return first, second
 
 
-_reader: _Reader | None = None
+# What a worker works on: it was forked from the process that has the places.
+_in_worker: tuple[Sequence[Place], _Reader] | None = None
 
 
-def _begin_worker(form: Form, cache: Cache | None) -> None:
-    global _reader
+def _begin_worker(places: Sequence[Place], form: Form, cache: Cache | None) -> None:
+    global _in_worker
     keep_memory()
-    _reader = _Reader(form, cache)
+    _in_worker = places, _Reader(form, cache)
 
 
-def _read_chunk(places: Sequence[Place]) -> list[Record | Refused]:
-    if _reader is None:
+def _read_chunk(chunk: Sequence[int]) -> list[Record | Refused]:
+    if _in_worker is None:
         raise RuntimeError("a worker was not begun")
-    return _reader.read(places)
+    places, reader = _in_worker
+    return reader.read([places[index] for index in chunk])

@@ -103,16 +103,15 @@ def reduce(pixels: np.ndarray, dtype: np.dtype[Any], size: tuple[int, int]) -> n
     """
     if dtype.kind == "u" and pixels.dtype.kind == "f":
         pixels = pixels.round().astype(dtype)
-    return resized(pixels, size, as_stored=True)
+    return resized(pixels, size)
 
 
-def resized(pixels: np.ndarray, size: tuple[int, int], *, as_stored: bool = False) -> np.ndarray:
+def resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resize an image of any type by triangle weights, widened when shrinking.
 
     Args:
         pixels: ``(H, W, C)``, uint8, uint16 or float32.
         size: The new height and width [pixels].
-        as_stored: Lay the values of a pixel together in memory, not each plane.
 
     Returns:
         ``(*size, C)``, of the same type; the very same array if the size is right.
@@ -125,10 +124,8 @@ def resized(pixels: np.ndarray, size: tuple[int, int], *, as_stored: bool = Fals
     if pixels.shape[:2] == tuple(size):
         return pixels
     if pixels.dtype == np.uint8 and pixels.shape[2] <= MOST_IN_FIXED_POINT:
-        # One image is ambiguous: by its outermost stride PyTorch chooses how the result lies.
-        planes = torch.from_numpy(pixels).permute(2, 0, 1)[None]
-        if as_stored:
-            planes = torch.from_numpy(pixels)[None].permute(0, 3, 1, 2)
+        # With the axis of images put before, PyTorch sees that a pixel's channels lie together.
+        planes = torch.from_numpy(pixels)[None].permute(0, 3, 1, 2)
         small = F.interpolate(planes, size=size, mode="bilinear", antialias=True)
         return small[0].permute(1, 2, 0).numpy()
     planes = torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1)[None]

@@ -6,11 +6,12 @@ them, so a kill loses at most what was not yet named, and a reader never sees a 
 One process at a time fills a form; others wait for it and then find its images.
 """
 
+import errno
 import json
 import math
 import os
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,8 @@ END = (  # where an image ends in its segment [bytes]
     "start + height * width * channels * "
     "CASE dtype WHEN 'uint8' THEN 1 WHEN 'uint16' THEN 2 ELSE 4 END"
 )
+NO_PLACE = (errno.EACCES, errno.ENOENT, errno.ENOTDIR, errno.EPERM, errno.EROFS)
+LARGEST = 2**63 - 1  # whole number that the index takes
 ALIGNMENT = 8  # [bytes], so that values of any type can be read in place
 
 
@@ -79,27 +82,26 @@ class Record(NamedTuple):
         return self._replace(**alike)
 
 
-class Stamp(NamedTuple):
-    """By what an unchanged file is known without reading it."""
+def stamps(places: Sequence[Place]) -> np.ndarray:
+    """Look at that by which unchanged files are known without being read.
 
-    path: str
-    offset: int
-    size: int
-    modified: int
-    changed: int
-    inode: int
+    Args:
+        places: Where images are.
 
-
-def stamp(place: Place) -> Stamp:
-    """Look at a file's size, times and number; also a file put back with its old time is known.
-
-    Raises:
-        OSError: The file cannot be reached.
+    Returns:
+        ``(N, 4)``, int64: size, times of the last change of content and of anything, and number;
+        so that also a file put back with its old time is known. Size -1 where there is no file.
     """
-    found = Path(place.path).stat()
+    return np.fromiter(map(_stamp, places), np.dtype((np.int64, 4)), len(places))
+
+
+def _stamp(place: Place) -> tuple[int, int, int, int]:
+    try:
+        found = os.stat(place.path)  # noqa: PTH116 - twice as fast
+    except OSError:
+        return -1, 0, 0, 0  # reading it says why
     size = found.st_size if place.size is None else place.size
-    times = found.st_mtime_ns, found.st_ctime_ns
-    return Stamp(place.path, place.offset, size, *times, found.st_ino)
+    return size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino & LARGEST
 
 
 class Cache:
@@ -161,18 +163,23 @@ class Cache:
             self._mend()
             yield waited
 
-    def known(self, stamps: Collection[Stamp]) -> list[Record | None]:
-        """Look up images whose files are unchanged since they were read, and that are there."""
+    def known(self, places: Sequence[Place], marks: np.ndarray) -> list[Record | None]:
+        """Look up images whose files are unchanged since they were read, and that are there.
+
+        Args:
+            places: Where the images are.
+            marks: Of each, from ``stamps``.
+        """
         lengths, seen = self._lengths(), dict[object, Any]()
         with self._asking() as index:
             if index.execute("SELECT 1 FROM files LIMIT 1").fetchone() is None:
-                return [None] * len(stamps)
+                return [None] * len(places)
             found = []
-            for each in stamps:
+            for place, mark in zip(places, marks, strict=True):
                 row = index.execute(
                     "SELECT images.* FROM files JOIN images USING (content) WHERE path = ? AND "
                     "files.start = ? AND size = ? AND modified = ? AND changed = ? AND inode = ?",
-                    (os.fsencode(each.path), *each[1:]),
+                    (os.fsencode(place.path), place.offset, *mark.tolist()),
                 ).fetchone()
                 record = _record(row) if row else None
                 is_there = record is not None and record.end <= lengths.get(record.segment, 0)
@@ -184,14 +191,17 @@ class Cache:
         with self._asking() as index:
             return _of_contents(index, contents)
 
-    def add(self, records: Sequence[tuple[Stamp, Record]]) -> dict[str, Record]:
+    def add(self, records: Sequence[tuple[Place, np.ndarray, Record]]) -> dict[str, Record]:
         """Name images in the index, their pixels being written; on the disk when this returns.
+
+        Args:
+            records: For each image where it is, its row of ``stamps``, and what is known of it.
 
         Returns:
             What the index has by content: of equal files the one that was named first.
         """
         with self._asking() as index:
-            for segment in {record.segment for _, record in records}:
+            for segment in {record.segment for *_, record in records}:
                 descriptor = os.open(self.folder / segment, os.O_RDONLY)
                 try:
                     os.fsync(descriptor)
@@ -199,13 +209,16 @@ class Cache:
                     os.close(descriptor)
             index.executemany(
                 f"INSERT OR IGNORE INTO images VALUES ({', '.join('?' * 13)})",
-                [_row(record) for _, record in records],
+                [_row(record) for *_, record in records],
             )
             index.executemany(
                 f"INSERT OR REPLACE INTO files VALUES ({', '.join('?' * 7)})",
-                [(os.fsencode(each.path), *each[1:], record.content) for each, record in records],
+                [
+                    (os.fsencode(place.path), place.offset, *mark.tolist(), record.content)
+                    for place, mark, record in records
+                ],
             )
-            return _of_contents(index, [record.content for _, record in records])
+            return _of_contents(index, [record.content for *_, record in records])
 
     def _lengths(self) -> dict[str, int]:
         return {file.name: file.stat().st_size for file in self.folder.glob("*.pixels")}
@@ -231,9 +244,14 @@ class Cache:
 def unusable(folder: Path, error: Exception) -> RunError:
     """Say that a cache cannot be used, and what can be done."""
     reason = getattr(error, "strerror", None) or error
+    mend = (
+        ""
+        if getattr(error, "errno", None) in NO_PLACE
+        else "free the disk, delete that folder, or "
+    )
     return RunError(
-        f"images cannot be kept in {folder} ({reason}); free the disk, delete that folder, or give "
-        "another place with --cache DIR, or --cache off"
+        f"images cannot be kept in {folder} ({reason}); {mend}give another place with --cache DIR, "
+        "or --cache off"
     )
 
 
@@ -269,7 +287,7 @@ class Segment:
         """Write an image at the end; give where it begins [bytes]."""
         start = -(-self.file.tell() // ALIGNMENT) * ALIGNMENT
         self.file.seek(start)
-        view = memoryview(np.ascontiguousarray(pixels).tobytes())
+        view = np.ascontiguousarray(pixels).data.cast("B")
         while view:
             view = view[self.file.write(view) :]
         return start

@@ -88,7 +88,7 @@ def read_image(
         >>> read_image(Path("ramp.pgm"), content=ramp).pixels[0, :, 0].tolist()
         [0, 258, 65535]
     """
-    with _opened(path) if content is None else io.BytesIO(content) as file:
+    with open_file(path) if content is None else io.BytesIO(content) as file:
         kind = _kind(file, path)
         try:
             stored = decode(file, path, kind, max_pixels, at_least)
@@ -249,7 +249,12 @@ def _lay_on_ground(image: DecodedImage) -> tuple[np.ndarray, tuple[str, ...]]:
     return visible + (1 - opacity) * ground, (note,)
 
 
-def _opened(path: Path) -> BinaryIO:
+def open_file(path: Path) -> BinaryIO:
+    """Open a file to read.
+
+    Raises:
+        DataError: There is none, or it is a folder, a pipe, a device, or closed to this user.
+    """
     require(path)
     if path.is_dir():
         raise DataError(f"{path} is a folder; name the image files in it")
@@ -302,6 +307,5 @@ def require(path: Path) -> None:
         raise DataError(
             f"{path} cannot be reached ({error.strerror}); look at the folder's permissions"
         ) from error
-    near = did_you_mean(path.name, names)
-    remedy = near if near.startswith("did you mean") else "check the name and the folder"
+    remedy = did_you_mean(path.name, names, "check the name and the folder")
     raise DataError(f"{path} does not exist; {remedy}")

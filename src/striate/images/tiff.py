@@ -15,7 +15,7 @@ COLOUR_PROFILE = 34675  # tag of TIFF
 
 
 def read_tiff(file: BinaryIO, path: Path, max_pixels: int) -> Stored:
-    """Decode the first page of a TIFF.
+    """Decode the first page of a TIFF; of ImageJ's and OME's, all pages that are its channels.
 
     Args:
         file: Open at its first byte.
@@ -30,6 +30,7 @@ def read_tiff(file: BinaryIO, path: Path, max_pixels: int) -> Stored:
         tiff = tifffile.TiffFile(file)
         pages = len(tiff.pages)
         page = tiff.pages.first
+        channels = _pages_of_channels(tiff)
     if not page.imagewidth * page.imagelength:
         raise ValueError("it holds no page")
     check_size(path, page.imagewidth, page.imagelength, max_pixels)
@@ -41,6 +42,8 @@ def read_tiff(file: BinaryIO, path: Path, max_pixels: int) -> Stored:
     bits, samples = page.bitspersample, page.samplesperpixel
     try:
         pixels = None if meaning in ("SEPARATED", "YCBCR") else page.asarray()
+        if channels:
+            pixels, pages = np.moveaxis(tiff.series[0].asarray(), 0, 2), 1
     except (ValueError, NotImplementedError) as error:
         if "imagecodecs" not in str(error):
             raise
@@ -66,6 +69,11 @@ def read_tiff(file: BinaryIO, path: Path, max_pixels: int) -> Stored:
     profile = ("colour profile not applied",) if COLOUR_PROFILE in page.tags else ()
     notes = (*stored.notes, *several, *profile)
     return stored._replace(notes=notes, orientation=orientation)
+
+
+def _pages_of_channels(tiff: tifffile.TiffFile) -> bool:
+    """Tell whether the pages are said to be the channels of one image."""
+    return (tiff.is_imagej or tiff.is_ome) and tiff.series[0].axes == "CYX"
 
 
 def _from_tifffile(page: tifffile.TiffPage, pixels: np.ndarray, meaning: str, path: Path) -> Stored:

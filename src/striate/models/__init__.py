@@ -150,7 +150,9 @@ def find_recipe(name: str) -> "Recipe":
         UsageError: There is none of that name.
     """
     if name not in RECIPES:
-        raise UsageError(f"no recipe is called {name!r}; {did_you_mean(name, RECIPES)}")
+        otherwise = "give a network's name as in `striate models`, or a file .yaml"
+        remedy = did_you_mean(name, RECIPES, otherwise)
+        raise UsageError(f"no recipe is called {name!r}; {remedy}")
     from striate.recipes import Recipe
 
     recipe: Recipe = import_module(f"striate.models.{RECIPES[name]}").RECIPES[name]
