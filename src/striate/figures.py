@@ -204,13 +204,42 @@ def figure_extent(images: Tensor, background: float | Sequence[float]) -> float 
     """
     count = min(len(images), SAMPLE)
     images = images[torch.linspace(0, len(images) - 1, count, dtype=torch.float64).long()]
-    ground = torch.as_tensor(background, dtype=images.dtype).reshape(-1)
-    plain = ((ground_level(images) - ground).abs() <= GROUND_TOLERANCE).all(dim=1)
-    if not count or plain.double().mean() < PLAIN_SHARE:
+    if not is_plain(ground_level(images), background):
         return None
+    return median_side(figure_sides(images, background))
+
+
+def is_plain(grounds: Tensor, background: float | Sequence[float]) -> bool:
+    """Tell whether images have the background at their borders, 95 % of them at least.
+
+    Args:
+        grounds: ``(N, C)``, of each image the ``ground_level``.
+        background: As in ``figure_extent``.
+    """
+    ground = torch.as_tensor(background, dtype=grounds.dtype).reshape(-1)
+    plain = ((grounds - ground).abs() <= GROUND_TOLERANCE).all(dim=1)
+    return len(grounds) > 0 and bool(plain.double().mean() >= PLAIN_SHARE)
+
+
+def figure_sides(images: Tensor, background: float | Sequence[float]) -> Tensor:
+    """Give the longer side of each figure as a share of the image's side, 0 where there is none.
+
+    Args:
+        images: As in ``figure_extent``, so many at once as memory allows.
+        background: As in ``figure_extent``.
+
+    Returns:
+        ``(N,)``, float64.
+    """
+    ground = torch.as_tensor(background, dtype=images.dtype).reshape(-1)
     figures = ((images - ground[:, None, None]).abs() > FIGURE_CONTRAST).any(dim=1)
     height, width = (_lengths(figures.any(dim=axis)) for axis in (2, 1))
-    sides = torch.maximum(height / images.shape[2], width / images.shape[3])[height > 0]
+    return torch.maximum(height / images.shape[2], width / images.shape[3])
+
+
+def median_side(sides: Tensor) -> float | None:
+    """Give the median of ``figure_sides`` over the images that show a figure; None of none."""
+    sides = sides[sides > 0]
     return float(sides.median()) if len(sides) else None
 
 

@@ -1,7 +1,7 @@
 """From a listing of images in files to what a run learns from, and how they meet the network."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from striate.batches import image_size_for, mean_and_deviation_for
 from striate.datasets.listing import Listing, counted
 from striate.display import Display
 from striate.errors import DataError
-from striate.figures import SAMPLE, figure_extent
+from striate.figures import SAMPLE, figure_sides, is_plain, median_side
 from striate.files import cache_root
 from striate.image_store import Form, ImageStore, open_store
 from striate.preparation import InputSpec
@@ -23,6 +23,7 @@ from striate.recipes import Recipe
 from striate.worker_processes import processors
 
 LARGEST_FIGURES = 128  # scans of single figures are no larger than this [pixels]
+READ_AT_ONCE = 64  # images
 MOST_NOTED = 6  # kinds of what was done to images, the most frequent
 
 
@@ -157,22 +158,22 @@ def file_spec(data: FileData, input_shape: Sequence[int], recipe: Recipe) -> Inp
     """
     store, training = data.store, data.listing.parts["train"]
     wanted = (input_shape[1], input_shape[2])
-    sizes = torch.unique(store.own_sizes[training], dim=0)
-    own = tuple(sizes[0].tolist()) if len(sizes) == 1 else None
+    sizes = store.own_sizes[training]
+    own = tuple(sizes[0].tolist()) if bool((sizes == sizes[0]).all()) else None
     if recipe.input_range is None:
         mean, std = mean_and_deviation(store, training, data.channels)
     else:
         mean, std = mean_and_deviation_for(recipe.input_range, data.channels)
     sample = training[:: max(1, len(training) // SAMPLE)].tolist()
-    grounds = torch.stack([_ground(store, index, data.channels) for index in sample])
+    grounds = torch.stack([_ground(store, index, data.channels) for index in _read(store, sample)])
     background = tuple(grounds.median(dim=0).values.tolist())
     extent, axes = None, None
-    if own is not None and max(own) <= LARGEST_FIGURES:
-        figures = torch.stack([store.unit(index, data.channels) for index in sample])
-        extent = figure_extent(figures, background)
+    if own is not None and max(own) <= LARGEST_FIGURES and is_plain(grounds, background):
+        figures = (store.unit(index, data.channels)[None] for index in _read(store, sample))
+        extent = median_side(torch.cat([figure_sides(each, background) for each in figures]))
     if recipe.pca_color:
-        axes = color_axes((store.unit(index, data.channels)[None] for index in sample), (0, 1))
-    store.release()
+        units = (store.unit(index, data.channels)[None] for index in _read(store, sample))
+        axes = color_axes(units, (0, 1))
     return InputSpec(
         channels=data.channels,
         image_size=image_size_for(own, wanted, recipe),
@@ -215,6 +216,15 @@ def mean_and_deviation(
         means.append(mean.item())
         deviations.append(variance.sqrt().item() if variance > 1e-12 else 1.0)
     return tuple(means), tuple(deviations)
+
+
+def _read(store: ImageStore, sample: Iterable[int]) -> Iterator[int]:
+    """Give indices one by one, and the memory of the images back now and then."""
+    for count, index in enumerate(sample):
+        if count % READ_AT_ONCE == 0:
+            store.release()
+        yield index
+    store.release()
 
 
 def _ground(store: ImageStore, index: int, channels: int) -> Tensor:
