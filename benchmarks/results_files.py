@@ -32,3 +32,29 @@ process then holds {many["growth_bytes"] / 1e6:.0f} MB more than before, at most
 {many["growth_at_most_bytes"] / 1e6:.0f} MB while it reads (`benchmarks/many_files.py`).
 """
     return "## Images in files\n" + text if text else ""
+
+
+def processes(measured: dict[str, Any] | None) -> str:
+    """Give the section on how far runs of several processes drift, if that was measured."""
+    if measured is None:
+        return ""
+    ways = ("two processes", "one process, two threads")
+    rows = "\n".join(
+        f"| {each['epochs']} | {each['steps']} | "
+        + " | ".join(f"{each[way]['distance']:.1e}" for way in ways)
+        + f" | {each['one process']['training_loss']:.4f} | "
+        + " | ".join(f"{each[way]['training_loss']:.4f}" for way in ways)
+        + " |"
+        for each in measured["spread"]
+    )
+    return f"""## Several processes
+
+**How far two processes drift from one**, `{measured["network"]}` by its own recipe on {measured["images"]:,} images of \
+CIFAR-10, beside what another number of threads does, which is another order of the same sums: distance of all weights \
+from those of one process, as a share of their length, and the training loss of the last epoch \
+(`benchmarks/processes_spread.py`).
+
+| epochs | steps | two processes | two threads | loss: one process | two processes | two threads |
+|--:|--:|--:|--:|--:|--:|--:|
+{rows}
+"""

@@ -141,6 +141,7 @@ def render() -> str:
         results_files.images_in_files(
             *(read("jpeg_loader"), read("resnet18_photographs"), read("many_files"))
         ),
+        results_files.processes(read("processes")),
         results_canon.counting(read("counting")),
         kills(),
         machines(),

@@ -46,12 +46,10 @@ def hashes(seed: int, epoch: int, indices: Tensor, purpose: str, count: int) -> 
         G. L. Steele, D. Lea and C. H. Flood, "Fast splittable pseudorandom number
         generators", OOPSLA 2014, for the finaliser.
     """
-    key = torch.tensor(
-        _wrap(seed * 0x9E3779B97F4A7C15 + zlib.crc32(purpose.encode())), device=indices.device
-    )
+    key = torch.tensor(_wrap(seed * 0x9E3779B97F4A7C15 + zlib.crc32(purpose.encode())))
     key = _mix(_mix(key) + _wrap(epoch * 0xD1B54A32D192ED03 + 1))
     places = torch.arange(1, count + 1, device=indices.device)
-    return _mix(_mix(indices[:, None] * _GOLDEN + key) + places * _GOLDEN)
+    return _mix(_mix(indices[:, None] * _GOLDEN + key.item()) + places * _GOLDEN)
 
 
 def uniforms(seed: int, epoch: int, indices: Tensor, purpose: str, count: int) -> Tensor:

@@ -52,17 +52,16 @@ def add_noise(images: Tensor, recipe: Recipe, epoch: int, indices: Tensor) -> Te
     count = images[0].numel()
     strength = recipe.noise * uniforms(recipe.seed, epoch, indices, "noisy", 1)[:, 0]
     drawn = hashes(recipe.seed, epoch, indices, "grain", -(-count // 4)).view(torch.int16)
-    table = normal_quantiles().to(images.device)
-    grain = table[drawn[:, :count].int() + LEVELS // 2].view(images.shape)
+    grain = normal_quantiles(images.device)[drawn[:, :count].int() + LEVELS // 2].view(images.shape)
     return torch.addcmul(images, grain, each(strength, images))
 
 
 @cache
-def normal_quantiles() -> Tensor:
+def normal_quantiles(device: torch.device) -> Tensor:
     """Give the middles of ``LEVELS`` equally likely parts of the normal distribution, sorted."""
     levels = (torch.arange(LEVELS, dtype=torch.float64) + 0.5) / LEVELS
     upper: Tensor = torch.special.ndtri(levels[LEVELS // 2 :]).to(torch.float32)
-    return torch.cat([-upper.flip(0), upper])
+    return torch.cat([-upper.flip(0), upper]).to(device)
 
 
 def hide_square(images: Tensor, recipe: Recipe, epoch: int, indices: Tensor) -> Tensor:

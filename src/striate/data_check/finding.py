@@ -11,6 +11,7 @@ from striate.data_check.copies import nearly_same, same_bytes
 from striate.data_check.looking import Seen
 from striate.datasets.listing import shown
 
+IN_TWO_PARTS = "group in two parts"
 RATIO = 10  # of the largest class to the smallest from which on balance is told
 
 
@@ -40,7 +41,7 @@ SERIOUS = {
     "missing class": "in a part for tests, but not in training; such images cannot be got right",
     "other label": "the same bytes with different labels; keep one of them",
     "part to part": "the same bytes in two parts: tests would be too good; keep one of them",
-    "group in two parts": "images of one group in two parts: tests would be too good; move them",
+    IN_TWO_PARTS: "images of one group in two parts: tests would be too good; move them",
     "near, other label": "nearly the same picture with different labels; look at them",
     "near, part to part": "nearly the same picture in two parts: tests would be too good",
     "one value": "all pixels the same; nothing can be learnt from them",
@@ -92,7 +93,7 @@ def findings(
     for name, members in _parted(groups or (), part_of):
         counts = Counter(part_of[index] for index in members)
         detail = ", ".join(f"{part} {count:,}" for part, count in counts.items())
-        tell("group in two parts", members, f"{shown(name)}: {detail}")
+        tell(IN_TWO_PARTS, members, f"{shown(name)}: {detail}")
     exact, near = same_bytes(seen), nearly_same(seen)
     for prefix, copies in (("", exact), ("near, ", near)):
         for group in copies:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image
 
-from striate.data_check.finding import Finding
+from striate.data_check.finding import IN_TWO_PARTS, Finding
 from striate.data_check.report import Report
 from striate.errors import DataError
 from striate.images import DecodedImage
@@ -95,7 +95,9 @@ def _finding(finding: Finding, report: Report, opened: Opener) -> str:
         body = f"<ul>{items}</ul>\n"
     elif any(len(group) > 1 for group in finding.groups):
         body = "".join(
-            f'<div class="together">{_figures(group, report, opened)}</div>\n' for group, _ in shown
+            (f"<p>{html_text(detail)}</p>\n" if finding.kind == IN_TWO_PARTS else "")
+            + f'<div class="together">{_figures(group, report, opened)}</div>\n'
+            for group, detail in shown
         )
     else:
         cards = "".join(
