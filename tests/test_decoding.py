@@ -74,6 +74,8 @@ def test_pages_that_are_channels_are_read_as_channels_and_other_stacks_are_said(
     stack = stored(tiff(planes, **{kind: True}, metadata={"axes": "ZYX"}))
     assert (stack.pixels[..., 0] == planes[0]).all()
     assert stack.notes == ("first of 5 pages in the file",)
+    with pytest.raises(DataError, match=r"is 9×60, 540 pixels; the limit is 539"):
+        stored(tiff(planes, **{kind: True}, metadata={"axes": "CYX"}), max_pixels=539)
 
 
 def test_colours_multiplied_with_their_opacity_are_divided_again():

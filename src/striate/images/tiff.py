@@ -33,7 +33,7 @@ def read_tiff(file: BinaryIO, path: Path, max_pixels: int) -> Stored:
         channels = _pages_of_channels(tiff)
     if not page.imagewidth * page.imagelength:
         raise ValueError("it holds no page")
-    check_size(path, page.imagewidth, page.imagelength, max_pixels)
+    check_size(path, page.imagewidth, page.imagelength * (pages if channels else 1), max_pixels)
     if page.axes not in ("YX", "YXS", "SYX"):
         raise DataError(f"{path} is a volume (axes {page.axes}), not an image; export its slices")
     meaning = _name(page.photometric)
