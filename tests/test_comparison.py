@@ -55,6 +55,8 @@ def test_the_figures_are_those_of_the_answers(two, capsys):
 
 def test_runs_without_answers_or_on_other_images_are_refused(two, capsys):
     first, second = two
+    with pytest.raises(UsageError, match="run1 is named twice; give another run to compare it"):
+        compare(first, Run(first.path))
     file = second.path / "evaluation.json"
     report = json.loads(file.read_bytes())
     file.write_text(json.dumps({**report, "fingerprint": "other"}))

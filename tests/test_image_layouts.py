@@ -121,6 +121,13 @@ def test_classes_that_differ_in_capitals_or_coding_are_said(tmp_path):
     assert sum("differ in capitals or accents' coding alone" in each for each in listing.notes) == 2
 
 
+def test_of_many_classes_that_differ_in_capitals_a_few_are_said(tmp_path):
+    touched(tmp_path, *(f"{name}{n}/1.png" for n in range(5) for name in ("cat", "Cat")))
+    notes = read_listing(tmp_path).notes
+    assert len(notes) == 4
+    assert notes[-1] == "and 2 more such classes"
+
+
 def test_numbers_with_and_without_leading_zeros_are_said(tmp_path):
     touched(tmp_path, "01/1.png", "1/1.png", "0/1.png", "00/1.png", "10/1.png")
     assert [*read_listing(tmp_path).notes] == [

@@ -72,6 +72,19 @@ def test_parts_groups_and_further_columns_are_kept_by_image(folder):
     assert listing.layout.startswith("table labels.csv with train, validation and test: 2 cl")
 
 
+def test_a_column_beside_which_another_could_be_meant_is_said(folder):
+    write(
+        folder,
+        "path,label,class,patient,video\nimages/1.png,a,x,p1,v1\nimages/2.png,b,y,p2,v1\n",
+    )
+    listing = read_listing(folder)
+    assert listing.classes == ("a", "b")
+    assert listing.notes[:2] == (
+        "labels.csv: column label is read, not class",
+        "labels.csv: column patient is read, not video",
+    )
+
+
 def test_tables_named_as_parts_are_parts(folder):
     write(folder, "path,label\nimages/1.png,a\nimages/2.png,b\n", "train.csv")
     write(folder, "path,label\nimages/3.png,a\n", "Test.csv")

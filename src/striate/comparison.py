@@ -26,9 +26,12 @@ def compare(first: Run, second: Run) -> dict[str, Any]:
         answer is right and the other wrong, each with image, target, first and second answer.
 
     Raises:
-        UsageError: A run labels pixels or is not evaluated, or the test images differ.
+        UsageError: The two are one, a run labels pixels or is not evaluated, or the test images
+            differ.
         RunError: What an evaluation left is damaged.
     """
+    if first.path.resolve() == second.path.resolve():
+        raise UsageError(f"{first.path} is named twice; give another run to compare it with")
     reports = [_report(run) for run in (first, second)]
     if reports[0]["fingerprint"] != reports[1]["fingerprint"]:
         names = [

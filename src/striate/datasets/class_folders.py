@@ -1,5 +1,6 @@
 """Folders of images, a folder a class, with or without folders for train, validation and test."""
 
+import csv
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from striate.datasets.gathering import PART_NAMES, Gathering, skipped
-from striate.datasets.label_tables import unread_table
+from striate.datasets.label_tables import TABLES, heading_of, names_images
 from striate.datasets.listing import Listing, Place, counted, some
 from striate.errors import DataError
 from striate.files import identity
@@ -219,7 +220,7 @@ def _refuse_flat(root: Path, inside: _Inside, walk: Walk) -> bool:
         held[root / name] = sum(1 for _ in images_below(root / name, f"{name}/", walk))
     folder = max(held, key=lambda each: held[each])
     if held[folder]:
-        table = unread_table(root)
+        table = _unread_table(root)
         remedy = "write a table labels.csv of path,label beside them"
         raise DataError(
             f"{folder} holds {counted(held[folder], 'image')} but no class folders, so their "
@@ -227,6 +228,18 @@ def _refuse_flat(root: Path, inside: _Inside, walk: Walk) -> bool:
             + (f"name two columns path and label: {table}" if table else remedy)
         )
     return True
+
+
+def _unread_table(folder: Path) -> str:
+    """Say which columns the first table of a folder has, if they name no images; "" of none."""
+    for file in sorted(folder.iterdir()):
+        if file.suffix.lower() in TABLES and not names_images(file):
+            try:
+                columns = [name.strip() for name in heading_of(file)]
+            except (OSError, csv.Error):
+                continue
+            return f"{file.name} there has the columns {some(columns, 8)}"
+    return ""
 
 
 def _refuse_masks(gathered: Gathering, root: Path) -> None:

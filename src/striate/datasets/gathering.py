@@ -19,6 +19,7 @@ PART_NAMES = {
     **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
+MOST_ALIKE = 3  # lines about classes of nearly one name
 
 
 @dataclass
@@ -132,12 +133,14 @@ def _colliding(classes: Iterable[str]) -> list[str]:
     for each in classes:
         name = unicodedata.normalize("NFKC", each).casefold().strip()
         alike[name.lstrip("0") or "0" if re.fullmatch("[0-9]+", name) else name].append(each)
-    return [
+    told = [
         f"classes that differ in {what} alone: {some(names)}; rename them if they are one"
         for names in alike.values()
         if len(names) > 1
         for what in ["leading zeros" if _are_numbers(names) else "capitals or accents' coding"]
     ]
+    more = [f"and {len(told) - MOST_ALIKE:,} more such classes"] if len(told) > MOST_ALIKE else []
+    return told[:MOST_ALIKE] + more
 
 
 def _joined(names: list[str]) -> str:

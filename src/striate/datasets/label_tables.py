@@ -64,18 +64,6 @@ def names_images(file: Path) -> bool:
     return not columns.isdisjoint(PATHS) and not columns.isdisjoint(LABELS)
 
 
-def unread_table(folder: Path) -> str:
-    """Say which columns the first table of a folder has, if they name no images; "" of none."""
-    for file in sorted(folder.iterdir()):
-        if file.suffix.lower() in TABLES and not names_images(file):
-            try:
-                columns = [name.strip() for name in heading_of(file)]
-            except (OSError, csv.Error):
-                continue
-            return f"{file.name} there has the columns {some(columns, 8)}"
-    return ""
-
-
 def _delimiter(line: str) -> str:
     return max("\t,;", key=line.count)
 
@@ -153,7 +141,7 @@ def read_label_tables(
     ungrouped: list[str] = []
     for file, part in files:
         rows = read_rows(file)
-        columns = _columns(file, rows)
+        columns = _columns(file, rows, gathered.notes)
         labels = _labels(file, rows, columns)
         parts = _parts(file, rows, columns, part)
         places = _places(file, rows, columns.path, folder, gathered.notes)
@@ -178,16 +166,23 @@ def read_label_tables(
     return gathered
 
 
-def _columns(file: Path, rows: Sequence[Row]) -> _Columns:
-    """Tell the columns by their names."""
+def _columns(file: Path, rows: Sequence[Row], notes: list[str]) -> _Columns:
+    """Tell the columns by their names, and say where another could be meant."""
+
+    def chosen(known: Sequence[str]) -> str | None:
+        found = [each for each in known if each in names]
+        if len(found) > 1:
+            notes.append(f"{file.name}: column {found[0]} is read, not {some(found[1:])}")
+        return found[0] if found else None
+
     if not rows:
         raise DataError(f"{file} has no line of an image; write path,label and a line for each")
     names = list(dict.fromkeys(name for row in rows for name in row.cells))
     if file.suffix == ".jsonl":
         path = "file_name" if "file_name" in names else None
     else:
-        path = next((each for each in PATHS if each in names), None)
-    label = next((each for each in LABELS if each in names), None)
+        path = chosen(PATHS)
+    label = chosen(LABELS)
     if path is None or label is None:
         lacking = "path" if path is None else "label"
         known = PATHS if path is None else LABELS
@@ -204,8 +199,7 @@ def _columns(file: Path, rows: Sequence[Row]) -> _Columns:
             f"{file} has no column for the {lacking} but {some(names, 8)}{hint}; name one "
             f"{lacking}, or {some(known[1:], 4)}"
         )
-    split = next((each for each in SPLITS if each in names), None)
-    group = next((each for each in GROUPS if each in names), None)
+    split, group = chosen(SPLITS), chosen(GROUPS)
     others = tuple(each for each in names if each not in (path, label, split))
     return _Columns(path, label, split, group, others)
 
