@@ -103,6 +103,7 @@ TESTED_BY = {
     "datasets/gathering": ["test_image_layouts"],
     "datasets/listing": ["test_image_layouts"],
     "datasets/mask_catalogue": ["test_mask_sets"],
+    "datasets/split_files": ["test_splits"],
     "datasets/tar_members": ["test_shards"],
     "drawing/__init__": ["test_drawing"],
     "drawing/blocks": ["test_drawing_blocks"],

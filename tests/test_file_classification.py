@@ -143,6 +143,29 @@ def test_a_test_image_that_changed_is_refused_or_said(trained, photos, tmp_path,
     assert f"{tested} has changed since the run began; the figures" in capsys.readouterr().err
 
 
+def test_images_that_a_run_learnt_from_are_counted_where_it_is_measured(
+    trained, photos, tmp_path, capsys
+):
+    other = tmp_path / "other"
+    recipe = trained.recipe.replace(seed=1, epochs=1)
+    train(recipe, other, num_threads=1, reading=Reading(tmp_path / "cache", 0))
+    assert run_command(("evaluate", str(trained.path), str(other), "--cache", "off")) == 0
+    told = capsys.readouterr().err
+    assert re.search(rf"\d of these 6 images are among those that {other} was trained", told)
+    assert f"that {trained.path} was trained" not in told
+
+
+def test_a_moved_set_is_named_as_in_a_resumed_run(trained, photos, tmp_path, capsys):
+    copy, run = tmp_path / "photos", tmp_path / "run"
+    shutil.copytree(photos, copy)
+    shutil.copytree(trained.path, run)
+    recipe = (run / "recipe.yaml").read_text()
+    (run / "recipe.yaml").write_text(recipe.replace(str(photos), str(tmp_path / "gone")))
+    command = ("evaluate", str(run), "--data-dir", str(copy), "--cache", "off")
+    assert run_command(command) == 0
+    assert (run / "evaluation.json").exists()
+
+
 def test_a_threshold_is_chosen_on_the_validation_part(trained, tmp_path):
     evaluation = striate.evaluate(trained, error_rate=0.5, reading=Reading(tmp_path, 0))
     assert evaluation["rejection"]["chosen_on"] == "validation"
@@ -238,7 +261,7 @@ def test_a_changed_image_is_refused_at_resume(trained, photos, tmp_path):
     resume(run, data_dir=copy, reading=Reading(None, 0))  # moved, but the same
     first = next(iter((copy / "cold").iterdir()))
     Image.fromarray(np.zeros((50, 60, 3), np.uint8)).save(first)
-    told = rf"1 image of .*photos have changed since the run began: cold/{first.name}; bring the"
+    told = rf"1 image of .*photos has changed since the run began: cold/{first.name}; bring the"
     with pytest.raises(DataError, match=told):
         resume(run, data_dir=copy, reading=Reading(None, 0))
     first.unlink()

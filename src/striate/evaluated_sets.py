@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from striate import datasets
 from striate.datasets.listing import Listing, some
 from striate.datasets.sets import ImageSet
-from striate.datasets.splits import apply_split, changed_since
+from striate.datasets.split_files import apply_split, changed_since, training_contents
 from striate.display import Display, Progress
 from striate.distributed import in_shares
 from striate.errors import DataError
@@ -271,14 +271,18 @@ def evaluated_set(
     """
     run = runs[0]
     name = run.recipe.data if data is None or is_own(run, data) else data
-    layout = run.recipe.layout if name == run.recipe.data else "auto"
-    listing = datasets.list_images(name, layout=layout, typed=data is not None)
+    is_the_runs = name == run.recipe.data
+    layout = run.recipe.layout if is_the_runs else "auto"
+    moved = is_the_runs and data_dir is not None and datasets.is_path(name)
+    if moved:
+        name = str(data_dir)
+    listing = datasets.list_images(name, layout=layout, typed=data is not None or moved)
     if listing is None:
         return MemorySet(datasets.load(name, data_dir=data_dir, parts=("test",)))
     for note in (listing.layout, *listing.notes):
         display.note(note)
-    listing, is_the_runs = _as_divided(listing, run, must=name == run.recipe.data)
-    is_divided = is_the_runs or set(listing.parts) != {"train"}
+    listing, is_parted = _as_divided(listing, run, must=is_the_runs)
+    is_divided = is_parted or set(listing.parts) != {"train"}
     if is_divided and part not in listing.parts:
         raise DataError(
             f"{listing.source} has no {part} part, only {', '.join(listing.parts)}; evaluate "
@@ -298,7 +302,7 @@ def evaluated_set(
         skip_bad=run.recipe.skip_bad,
         first=(run.spec, run.recipe),
     )
-    if is_the_runs and (changed := changed_since(listing, images.store.contents, run.split or "")):
+    if is_parted and (changed := changed_since(listing, images.store.contents, run.split or "")):
         told = (
             f"{some(changed)} {'has' if len(changed) == 1 else 'have'} changed since the run began"
         )
@@ -308,6 +312,15 @@ def evaluated_set(
                 "is there now"
             )
         display.note(f"{told}; the figures are of what is there now")
+    contents = [content.hex() for content in images.store.contents]
+    for each in runs if part == "test" else ():
+        learnt = training_contents(each.split or "")
+        known = sum(content in learnt for content in contents)
+        if known:
+            display.note(
+                f"{known:,} of these {len(contents):,} images are among those that {each.path} was "
+                "trained or chosen on: the figures are too good"
+            )
     return images
 
 

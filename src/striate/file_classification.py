@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from striate.augmentation import augment, mix, partners
 from striate.batches import Batch, Mixed, own_rows
 from striate.datasets import list_images
-from striate.datasets.splits import apply_split, changed_since, refuse_others
+from striate.datasets.split_files import apply_split, changed_since, refuse_others
 from striate.display import Display, Progress
 from striate.distributed import in_shares
 from striate.errors import DataError
@@ -120,7 +120,7 @@ def files_again(run: Run, recipe: Recipe, reading: Reading, display: Display) ->
     data = read_files(listing, form, reading, display, skip_bad=recipe.skip_bad)
     listing = apply_split(data.listing, run.split)
     changed = changed_since(listing, data.store.contents, run.split)
-    refuse_others(listing, "have changed since the run began", changed)
+    refuse_others(listing, "{have} changed since the run began", changed)
     return replace(data, listing=listing)
 
 

@@ -14,11 +14,12 @@ from striate.datasets import list_images
 from striate.datasets.data_fields import check_data_fields
 from striate.datasets.listing import Listing
 from striate.datasets.mask_memory import available_memory
-from striate.datasets.splits import split, write_split
+from striate.datasets.split_files import write_split
+from striate.datasets.splits import split
 from striate.display import Display
 from striate.errors import UsageError
 from striate.file_classification import FileClassification, files_again
-from striate.file_data import Reading, default_reading, file_spec, form_for, read_files
+from striate.file_data import FileData, Reading, default_reading, file_spec, form_for, read_files
 from striate.lettering import amount
 from striate.mask_data import load_mask_data, tile_spec
 from striate.mask_scoring import check_views
@@ -198,7 +199,7 @@ def _file_classification(
     resized, _ = suited(recipe, given, 3, input_shape)
     form = form_for(resized, input_shape[1:])
     data = read_files(listing, form, reading, display, skip_bad=recipe.skip_bad)
-    data = replace(data, listing=_split(data.listing, recipe, display))
+    data = replace(data, listing=_split(data, recipe, display))
     recipe = sized(recipe, given, len(data.listing.parts["train"]))
     recipe, notes = suited(recipe, given, data.channels, input_shape)
     for note in notes:
@@ -215,16 +216,17 @@ def _file_classification(
     return Prepared(recipe, spec, task, network, work, parts, facts)
 
 
-def _split(listing: Listing, recipe: Recipe, display: Display) -> Listing:
+def _split(data: FileData, recipe: Recipe, display: Display) -> Listing:
     divided = split(
-        listing,
+        data.listing,
         validation=recipe.validation,
         test=recipe.test,
         seed=recipe.seed,
         group=recipe.group,
         fold=recipe.fold,
+        contents=data.store.contents,
     )
-    for note in divided.notes[len(listing.notes) :]:
+    for note in divided.notes[len(data.listing.notes) :]:
         display.note(note)
     return divided
 

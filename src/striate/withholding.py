@@ -22,10 +22,10 @@ def least_probability(run: Run, error_rate: float) -> float:
     kept = evaluation.get("rejection")
     remedy = f"`striate evaluate {run.path} --error-rate {error_rate:g}`"
     if kept is None or kept["wanted_error_rate"] != error_rate:
-        found = "none" if kept is None else f"one for {kept['wanted_error_rate']:g}"
+        found = "" if kept is None else f", but one for {kept['wanted_error_rate']:g}"
         raise UsageError(
-            f"{run.path} has no threshold for an error rate of {error_rate:g}, but {found}; make "
-            f"it first: {remedy}"
+            f"the last evaluation of {run.path} found no threshold for an error rate of "
+            f"{error_rate:g}{found}; make it first: {remedy}"
         )
     if evaluation["protocol"] != "single":
         raise UsageError(

@@ -28,8 +28,8 @@ ErrorRate = Annotated[
     typer.Option(
         "--error-rate",
         metavar="SHARE",
-        help="Withhold the least sure answers, so that at most this share of the others is wrong, "
-        "as 0.01. evaluate finds and keeps the threshold, predict uses it.",
+        help="Withhold the least sure answers, so that about this share of the others is wrong, "
+        "as 0.01. evaluate finds the threshold, predict uses that of the last evaluation.",
     ),
 ]
 

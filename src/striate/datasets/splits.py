@@ -1,11 +1,8 @@
 """Which image is in which part: as given, held out by class and group, in folds, or from a file."""
 
-import csv
-import io
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -14,8 +11,6 @@ from striate.datasets.catalogue import PARTS
 from striate.datasets.dealing import blocks_of, folds_of, hold_out
 from striate.datasets.listing import Listing, counted, shown, some
 from striate.errors import DataError, UsageError
-
-HEADING = ("path", "label", "part", "group", "sha256")
 
 
 def split(
@@ -26,12 +21,14 @@ def split(
     seed: int,
     group: str | None = None,
     fold: str | None = None,
+    contents: Sequence[bytes] = (),
 ) -> Listing:
     """Give every image a part. What the set itself says stays.
 
     A test part that it lacks is held out of the training images, then a validation part, both by
-    class, and by group where there are groups: all images of one are in one part. The result
-    depends on the seed and the images' names alone, not on the order in which they are listed.
+    class, and by group where there are groups: all images of one are in one part, and so are
+    images of the same bytes. The result depends on the seed, the images' names and which are equal
+    alone, not on the order in which they are listed.
 
     Args:
         listing: With a part train.
@@ -42,6 +39,7 @@ def split(
             whose first group says what stays together; the listing's own groups by default.
         fold: As "2/5": the second of five folds of the training images, disjoint and together
             all, is the validation part; ``validation`` is then not used.
+        contents: SHA-256 of the bytes of each image, where it is known.
 
     Returns:
         The listing with its parts, groups, and notes that say what was done.
@@ -72,17 +70,18 @@ def split(
             "out"
         )
     listing = grouped(listing, group)
-    notes = [*listing.notes, *_leaks(listing)]
+    notes = [*listing.notes, *_leaks(listing), *_copies(listing, contents)]
     parts = dict(listing.parts)
+    together = _together(listing, contents)
     if test and "test" not in parts:
         more = fold is not None or (validation > 0 and "validation" not in parts)
-        taken, told = _held_out(listing, parts, "test", test, seed, wanted=2 + more)
+        taken, told = _held_out(listing, together, parts, "test", test, seed, wanted=2 + more)
         parts["train"], parts["test"] = _without(parts["train"], taken), taken
         notes += told
     if fold is not None:
-        taken, told = _fold(listing, parts, seed, fold)
+        taken, told = _fold(listing, together, parts, seed, fold)
     elif validation and "validation" not in parts:
-        taken, told = _held_out(listing, parts, "validation", validation, seed)
+        taken, told = _held_out(listing, together, parts, "validation", validation, seed)
     else:
         taken, told = torch.zeros(0).long(), []
     if len(taken):
@@ -152,22 +151,55 @@ def _leaks(listing: Listing) -> list[str]:
     ]
 
 
-def _free(listing: Listing, parts: dict[str, Tensor]) -> tuple[list[int], Sequence[str]]:
-    """List the training images that may go, and what each stays together with."""
-    training = parts["train"].tolist()
-    if listing.groups is None:
-        return training, [place.name for place in listing.places]
+def _copies(listing: Listing, contents: Sequence[bytes]) -> list[str]:
+    """Tell of images of the same bytes in two of the set's own parts, or with two labels."""
+    part_of = {i: part for part, indices in listing.parts.items() for i in indices.tolist()}
+    alike: dict[bytes, list[int]] = {}
+    for index, content in enumerate(contents):
+        alike.setdefault(content, []).append(index)
+    copies = [group for group in alike.values() if len(group) > 1]
+    labels = listing.targets.tolist()
+    return [
+        f"{counted(len(found), 'image')} there more than once, with {what}, as "
+        f"{' and '.join(shown(listing.places[i].name) for i in found[0][:2])}; see `striate data "
+        "check`"
+        for what, of in (("copies in other parts", part_of), ("other labels", labels))
+        if (found := [group for group in copies if len({of[i] for i in group}) > 1])
+    ]
+
+
+def _together(listing: Listing, contents: Sequence[bytes]) -> list[str]:
+    """Name for each image what it stays together with: its group, or images of the same bytes."""
+    names = list(listing.groups or [place.name for place in listing.places])
+    above: dict[str, str] = {}
+
+    def top(name: str) -> str:
+        while name in above:
+            name = above[name]
+        return name
+
+    first: dict[bytes, str] = {}
+    for name, content in zip(names, contents, strict=False):
+        one, other = sorted((top(name), top(first.setdefault(content, name))))
+        if one != other:
+            above[other] = one
+    return [top(name) for name in names]
+
+
+def _free(listing: Listing, together: Sequence[str], parts: dict[str, Tensor]) -> list[int]:
+    """List the training images that may go: those that nothing binds to another part."""
     bound = {
-        listing.groups[index]
+        together[index]
         for part, indices in parts.items()
         if part != "train"
         for index in indices.tolist()
     }
-    return [index for index in training if listing.groups[index] not in bound], listing.groups
+    return [index for index in parts["train"].tolist() if together[index] not in bound]
 
 
 def _held_out(
     listing: Listing,
+    together: Sequence[str],
     parts: dict[str, Tensor],
     part: str,
     share: float,
@@ -175,8 +207,11 @@ def _held_out(
     *,
     wanted: int = 2,
 ) -> tuple[Tensor, list[str]]:
-    training, names = _free(listing, parts)
-    blocks = blocks_of(training, names, listing.targets.tolist(), seed=seed, purpose=f"part {part}")
+    blocks = blocks_of(
+        *(_free(listing, together, parts), together, listing.targets.tolist()),
+        seed=seed,
+        purpose=f"part {part}",
+    )
     taken, lacking = hold_out(blocks, share, parts=wanted)
     if not taken:
         what = "image of each class" if listing.groups is None else "group"
@@ -195,11 +230,11 @@ def _held_out(
 
 
 def _fold(
-    listing: Listing, parts: dict[str, Tensor], seed: int, fold: str
+    listing: Listing, together: Sequence[str], parts: dict[str, Tensor], seed: int, fold: str
 ) -> tuple[Tensor, list[str]]:
     which, count = map(int, fold.split("/"))
-    training, names = _free(listing, parts)
-    blocks = blocks_of(training, names, listing.targets.tolist(), seed=seed, purpose="folds")
+    training = _free(listing, together, parts)
+    blocks = blocks_of(training, together, listing.targets.tolist(), seed=seed, purpose="folds")
     if len(blocks) < count:
         what = "image" if listing.groups is None else "group"
         raise UsageError(
@@ -225,124 +260,6 @@ def _lacking(listing: Listing, lacking: Sequence[int], what: str) -> list[str]:
 
 def _without(indices: Tensor, taken: Tensor) -> Tensor:
     return indices[~torch.isin(indices, taken)]
-
-
-def write_split(listing: Listing, contents: Sequence[bytes] = ()) -> str:
-    r"""Write which image is in which part, of which class and group, and its content, as CSV.
-
-    Names that are no UTF-8 keep their bytes as surrogates; encode with ``surrogateescape``.
-
-    Args:
-        listing: The images.
-        contents: SHA-256 of the bytes of each, where it is known.
-
-    Example:
-        >>> from striate.datasets.listing import Place
-        >>> places = (Place("/a.png", "a.png"), Place("/b.png", "b.png"))
-        >>> parts = {"train": torch.tensor([1]), "test": torch.tensor([0])}
-        >>> both = Listing("s", ("x", "y"), places, torch.tensor([1, 0]), parts, "/", "")
-        >>> write_split(both)
-        'path,label,part,group,sha256\na.png,y,test,,\nb.png,x,train,,\n'
-    """
-    part_of = {index: part for part, indices in listing.parts.items() for index in indices.tolist()}
-    groups = listing.groups or ("",) * len(listing.places)
-    text = io.StringIO()
-    odd = any("\r" in place.name for place in listing.places) or "\r" in "".join(groups)
-    quoting: Literal[0, 1] = csv.QUOTE_ALL if odd else csv.QUOTE_MINIMAL  # which forgets \r
-    writer = csv.writer(text, lineterminator="\n", quoting=quoting)
-    writer.writerow(HEADING)
-    for index, (place, target) in enumerate(
-        zip(listing.places, listing.targets.tolist(), strict=True)
-    ):
-        content = contents[index].hex() if contents else ""
-        label, part = listing.classes[target], part_of[index]
-        writer.writerow([place.name, label, part, groups[index], content])
-    return text.getvalue()
-
-
-def changed_since(listing: Listing, contents: Sequence[bytes], text: str) -> list[str]:
-    """Name the images whose bytes are others than when ``write_split`` wrote of them.
-
-    Args:
-        listing: The images; those of which nothing was written are passed over.
-        contents: SHA-256 of the bytes of each, now.
-        text: What ``write_split`` gave.
-    """
-    told = {row[0]: row[-1] for row in csv.reader(io.StringIO(text, newline=""))}
-    return [
-        place.name
-        for place, content in zip(listing.places, contents, strict=True)
-        if told.get(place.name) not in (None, "", content.hex())
-    ]
-
-
-def apply_split(listing: Listing, text: str, *, drop_new: bool = False) -> Listing:
-    """Put every image into the part that ``write_split`` wrote of it.
-
-    Args:
-        listing: Of the same images, in any order.
-        text: What ``write_split`` gave.
-        drop_new: Leave out images that the text does not name, as those that could not be read.
-
-    Raises:
-        DataError: The text is no such table, has a part that there is not or an image twice; images
-            that it names are gone, there are new ones, or some have another class now; they are
-            counted, and some named.
-    """
-    reader = csv.reader(io.StringIO(text, newline=""))
-    rows, lines = [], []
-    for row in reader:
-        rows.append(row)
-        lines.append(reader.line_num)
-    if not rows or tuple(rows[0]) != HEADING or any(len(row) != len(HEADING) for row in rows):
-        raise DataError(f"the split is no table of {','.join(HEADING)}; take the run's split.csv")
-    told: dict[str, list[str]] = {}
-    for row, line in zip(rows[1:], lines[1:], strict=True):
-        if row[0] in told:
-            raise DataError(
-                f"line {line:,} of the split names {shown(row[0])} again; keep one of them"
-            )
-        told[row[0]] = row[1:]
-        if row[2] not in PARTS:
-            raise DataError(
-                f"line {line:,} of the split puts {shown(row[0])} into {row[2] or 'nothing'}, "
-                f"which is no part; it may be {', '.join(PARTS)}"
-            )
-    names = {place.name for place in listing.places}
-    new = [place.name for place in listing.places if place.name not in told]
-    if new and drop_new:
-        listing = listing.keeping(torch.tensor([each.name in told for each in listing.places]))
-        new = []
-    gone = [each for each in told if each not in names]
-    refuse_others(listing, "that were in the split are gone", gone)
-    refuse_others(listing, "are new since the split was made", new)
-    labels = [listing.classes[target] for target in listing.targets.tolist()]
-    changed = [
-        f"{place.name} ({told[place.name][0]}, now {label})"
-        for place, label in zip(listing.places, labels, strict=True)
-        if told[place.name][0] != label
-    ]
-    refuse_others(listing, "have another class than in the split", changed)
-    parts = [told[place.name][1] for place in listing.places]
-    groups = tuple(told[place.name][2] for place in listing.places)
-    return replace(
-        listing,
-        parts=in_parts(parts),
-        groups=groups if any(groups) else None,
-    )
-
-
-def refuse_others(listing: Listing, what: str, names: Collection[str]) -> None:
-    """Refuse a set some of whose images are not those of a run.
-
-    Raises:
-        DataError: There are such names; they are counted, and some told.
-    """
-    if names:
-        raise DataError(
-            f"{counted(len(names), 'image')} of {listing.source} {what}: {some(sorted(names))}; "
-            "bring the images as they were, or train anew"
-        )
 
 
 def in_parts(names: Iterable[str]) -> dict[str, Tensor]:
