@@ -357,3 +357,8 @@ def test_the_other_notes_of_json_are_left_alone(tmp_path):
         "3.json": b"7",
     }
     assert read_listing(pack(tmp_path / "s.tar", members)).classes == ("7", "a", "b")
+
+
+def test_a_pattern_of_the_shell_is_answered_with_one_that_is_read(tmp_path):
+    with pytest.raises(DataError, match=r"a pattern is written c-\{0000..0002\}.tar, or give the"):
+        read_listing(f"{tmp_path}/c-*.tar")

@@ -142,7 +142,11 @@ def read_shards(data: str, outputs: Path | None = None) -> Listing:
     if absent:
         raise DataError(
             f"{len(absent):,} of {counted(len(files), 'shard')} are not there: {some(absent)}; "
-            "correct the path or the numbers in braces"
+            + (
+                "a pattern is written c-{0000..0002}.tar, or give the folder"
+                if set(data) & {"*", "?"}
+                else "correct the path or the numbers in braces"
+            )
         )
     others: Counter[str] = Counter()
     for path, part in files:
