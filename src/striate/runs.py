@@ -4,7 +4,7 @@
     environment.json    versions, device, threads, command, commit, the data's fingerprint
     classes.json        class names, in the order of the logits
     input.json          what the network expects of an image (``InputSpec``)
-    split.csv           of images in files: which is in which part, and of which class
+    split.csv           of images in files: part, class, group and SHA-256 of each
     progress.csv        one line an epoch
     model.safetensors   the best weights on validation; without validation, the last
     curves.svg          the progress, drawn
