@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from odd_samples import COLOUR, DEEP, FLOAT, GREY
@@ -76,6 +77,22 @@ def test_pages_that_are_channels_are_read_as_channels_and_other_stacks_are_said(
     assert stack.notes == ("first of 5 pages in the file",)
     with pytest.raises(DataError, match=r"is 9×60, 540 pixels; the limit is 539"):
         stored(tiff(planes, **{kind: True}, metadata={"axes": "CYX"}), max_pixels=539)
+
+
+def test_channels_in_other_files_are_missed_and_further_images_are_said(tmp_path):
+    planes = np.random.default_rng(0).integers(0, 256, (3, 8, 9), np.uint8)
+    (tmp_path / "whole.ome.tif").write_bytes(tiff(planes, ome=True, metadata={"axes": "CYX"}))
+    with tifffile.TiffFile(tmp_path / "whole.ome.tif") as file:
+        words = file.ome_metadata
+    first = tiff(planes[0], description=words, metadata=None)
+    with pytest.raises(DataError, match="has 1 of the 3 channels that it names; save all"):
+        stored(first)
+    with tifffile.TiffWriter(tmp_path / "two.ome.tif") as file:
+        file.write(planes, metadata={"axes": "CYX"})
+        file.write(planes[:2], metadata={"axes": "CYX"})
+    got = stored((tmp_path / "two.ome.tif").read_bytes())
+    assert (got.pixels[..., 0] == planes[0]).all()
+    assert got.notes == ("first of 5 pages in the file",)
 
 
 def test_colours_multiplied_with_their_opacity_are_divided_again():

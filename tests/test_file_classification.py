@@ -161,9 +161,33 @@ def test_a_moved_set_is_named_as_in_a_resumed_run(trained, photos, tmp_path, cap
     shutil.copytree(trained.path, run)
     recipe = (run / "recipe.yaml").read_text()
     (run / "recipe.yaml").write_text(recipe.replace(str(photos), str(tmp_path / "gone")))
-    command = ("evaluate", str(run), "--data-dir", str(copy), "--cache", "off")
-    assert run_command(command) == 0
+    assert run_command(("evaluate", str(run), "--data-dir", str(copy), "--cache", "off")) == 0
     assert (run / "evaluation.json").exists()
+    typed = (
+        "evaluate",
+        str(run),
+        "--data",
+        str(copy),
+        "--data-dir",
+        str(tmp_path),
+        "--cache",
+        "off",
+    )
+    assert run_command(typed) == 0  # what was typed counts
+
+
+def test_a_test_image_that_can_no_more_be_read_is_left_out_where_the_run_leaves_out(
+    trained, photos, tmp_path, capsys
+):
+    copy, run = tmp_path / "photos", tmp_path / "run"
+    shutil.copytree(photos, copy)
+    shutil.copytree(trained.path, run)
+    recipe = (run / "recipe.yaml").read_text().replace(str(photos), str(copy))
+    (run / "recipe.yaml").write_text(recipe.replace("skip_bad: false", "skip_bad: true"))
+    rows = (run / "split.csv").read_text().splitlines()
+    (copy / next(row for row in rows if ",test," in row).split(",")[0]).write_bytes(b"")
+    assert run_command(("evaluate", str(run), "--cache", "off")) == 0
+    assert "1 of 6 images cannot be read and are left out" in capsys.readouterr().err
 
 
 def test_a_threshold_is_chosen_on_the_validation_part(trained, tmp_path):

@@ -273,7 +273,7 @@ def evaluated_set(
     name = run.recipe.data if data is None or is_own(run, data) else data
     is_the_runs = name == run.recipe.data
     layout = run.recipe.layout if is_the_runs else "auto"
-    moved = is_the_runs and data_dir is not None and datasets.is_path(name)
+    moved = data is None and data_dir is not None and datasets.is_path(name)
     if moved:
         name = str(data_dir)
     listing = datasets.list_images(name, layout=layout, typed=data is not None or moved)
@@ -302,7 +302,9 @@ def evaluated_set(
         skip_bad=run.recipe.skip_bad,
         first=(run.spec, run.recipe),
     )
-    if is_parted and (changed := changed_since(listing, images.store.contents, run.split or "")):
+    if is_parted and (
+        changed := changed_since(images.listing, images.store.contents, run.split or "")
+    ):
         told = (
             f"{some(changed)} {'has' if len(changed) == 1 else 'have'} changed since the run began"
         )

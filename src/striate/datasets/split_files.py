@@ -58,7 +58,7 @@ def training_contents(text: str) -> set[str]:
         text: What ``write_split`` gave.
     """
     rows = csv.DictReader(io.StringIO(text, newline=""))
-    return {row["sha256"] for row in rows if row["part"] != "test"} - {""}
+    return {row.get("sha256", "") for row in rows if row["part"] != "test"} - {""}
 
 
 def changed_since(listing: Listing, contents: Sequence[bytes], text: str) -> list[str]:

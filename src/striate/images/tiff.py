@@ -30,7 +30,7 @@ def read_tiff(file: BinaryIO, path: Path, max_pixels: int) -> Stored:
         tiff = tifffile.TiffFile(file)
         pages = len(tiff.pages)
         page = tiff.pages.first
-        channels = _pages_of_channels(tiff)
+        channels = _pages_of_channels(tiff, path)
     if not page.imagewidth * page.imagelength:
         raise ValueError("it holds no page")
     check_size(path, page.imagewidth, page.imagelength * (pages if channels else 1), max_pixels)
@@ -41,9 +41,11 @@ def read_tiff(file: BinaryIO, path: Path, max_pixels: int) -> Stored:
         raise DataError(f"{path} is a TIFF of colours {meaning}; export it as RGB or grey")
     bits, samples = page.bitspersample, page.samplesperpixel
     try:
-        pixels = None if meaning in ("SEPARATED", "YCBCR") else page.asarray()
+        pixels = None
         if channels:
             pixels, pages = np.moveaxis(tiff.series[0].asarray(), 0, 2), 1
+        elif meaning not in ("SEPARATED", "YCBCR"):
+            pixels = page.asarray()
     except (ValueError, NotImplementedError) as error:
         if "imagecodecs" not in str(error):
             raise
@@ -71,9 +73,23 @@ def read_tiff(file: BinaryIO, path: Path, max_pixels: int) -> Stored:
     return stored._replace(notes=notes, orientation=orientation)
 
 
-def _pages_of_channels(tiff: tifffile.TiffFile) -> bool:
-    """Tell whether the pages are said to be the channels of one image."""
-    return (tiff.is_imagej or tiff.is_ome) and tiff.series[0].axes == "CYX"
+def _pages_of_channels(tiff: tifffile.TiffFile, path: Path) -> bool:
+    """Tell whether the pages are said to be the channels of one image, and are all in this file.
+
+    Raises:
+        DataError: Some channels are in other files.
+    """
+    if not (tiff.is_imagej or tiff.is_ome) or len(tiff.series) != 1:
+        return False
+    series = tiff.series[0]
+    if series.axes != "CYX" or _name(tiff.pages.first.photometric) != "MINISBLACK":
+        return False
+    if len(tiff.pages) != series.shape[0]:
+        raise DataError(
+            f"{path} has {len(tiff.pages)} of the {series.shape[0]} channels that it names; save "
+            "all channels in one file"
+        )
+    return True
 
 
 def _from_tifffile(page: tifffile.TiffPage, pixels: np.ndarray, meaning: str, path: Path) -> Stored:
