@@ -281,7 +281,8 @@ def evaluated_set(
         return MemorySet(datasets.load(name, data_dir=data_dir, parts=("test",)))
     for note in (listing.layout, *listing.notes):
         display.note(note)
-    listing, is_parted = _as_divided(listing, run, must=is_the_runs)
+    splits = [each.split for each in runs]
+    listing, is_parted = _as_divided(listing, run, splits[0], must=is_the_runs)
     is_divided = is_parted or set(listing.parts) != {"train"}
     if is_divided and part not in listing.parts:
         raise DataError(
@@ -303,7 +304,7 @@ def evaluated_set(
         first=(run.spec, run.recipe),
     )
     if is_parted and (
-        changed := changed_since(images.listing, images.store.contents, run.split or "")
+        changed := changed_since(images.listing, images.store.contents, splits[0] or "")
     ):
         told = (
             f"{some(changed)} {'has' if len(changed) == 1 else 'have'} changed since the run began"
@@ -315,8 +316,8 @@ def evaluated_set(
             )
         display.note(f"{told}; the figures are of what is there now")
     contents = [content.hex() for content in images.store.contents]
-    for each in runs if part == "test" else ():
-        learnt = training_contents(each.split or "")
+    for each, text in zip(runs, splits, strict=True) if part == "test" else ():
+        learnt = training_contents(text or "")
         known = sum(content in learnt for content in contents)
         if known:
             display.note(
@@ -332,12 +333,14 @@ def is_own(run: Run, data: str) -> bool:
     return typed == run.recipe.data
 
 
-def _as_divided(listing: Listing, run: Run, *, must: bool) -> tuple[Listing, bool]:
+def _as_divided(
+    listing: Listing, run: Run, split: str | None, *, must: bool
+) -> tuple[Listing, bool]:
     """Divide a set as a run did, where it is the run's own, perhaps moved; say whether it is."""
-    if run.split is None:
+    if split is None:
         return listing, False
     try:
-        return apply_split(listing, run.split, drop_new=run.recipe.skip_bad), True
+        return apply_split(listing, split, drop_new=run.recipe.skip_bad), True
     except DataError:
         if must:
             raise

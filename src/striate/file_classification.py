@@ -114,12 +114,13 @@ def files_again(run: Run, recipe: Recipe, reading: Reading, display: Display) ->
     """
     is_typed = recipe is not run.recipe  # also where what was typed is what the run says
     listing = list_images(recipe.data, layout=recipe.layout, typed=is_typed)
-    if listing is None or run.split is None:
+    split = run.split
+    if listing is None or split is None:
         raise DataError(f"{recipe.data} holds no images in files, as this run was trained on")
     form = Form(run.spec.kept_size, run.spec.kept_side)
     data = read_files(listing, form, reading, display, skip_bad=recipe.skip_bad)
-    listing = apply_split(data.listing, run.split)
-    changed = changed_since(listing, data.store.contents, run.split)
+    listing = apply_split(data.listing, split)
+    changed = changed_since(listing, data.store.contents, split)
     refuse_others(listing, "{have} changed since the run began", changed)
     return replace(data, listing=listing)
 

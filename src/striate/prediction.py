@@ -1,7 +1,7 @@
 """Images of any size to answers: brought to the form of the training images, then classified."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from striate.display import Progress
 from striate.errors import DataError, RunError
 from striate.figures import FLAT, Figure, centers, find_figure, fit_ground, ground_at, ground_level
 from striate.image_store.cutting import window_of_file
@@ -131,7 +132,7 @@ def predict_files(
     *,
     top: int = 5,
     invert: bool | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[list[Prediction], list[DataError]]:
     """Classify image files, a batch in memory at a time.
 

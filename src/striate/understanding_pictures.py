@@ -129,13 +129,13 @@ def rejection_line(chosen: Mapping[str, Any]) -> str:
             continue
         rate = "nothing is answered"
         if entry["error_rate"] is not None:
-            low, high = (100 * end for end in entry["error_rate_interval_95"])
-            contradicted = entry["error_rate_interval_95"][0] > chosen["wanted_error_rate"]
+            low, high = entry["error_rate_interval_95"]
             rate = (
-                f"error {100 * entry['error_rate']:.2f} % (95 % interval {low:.2f} to {high:.2f}) "
-                f"on the other {entry['answered']:,}"
-                + (", more than wanted: do not rely on it" if contradicted else "")
+                f"error {100 * entry['error_rate']:.2f} % (95 % interval {100 * low:.2f} to "
+                f"{100 * high:.2f}) on the other {entry['answered']:,}"
             )
+            if low > chosen["wanted_error_rate"]:
+                rate += ", more than wanted: do not rely on it"
         told.append(
             f"by {rule} below {entry['threshold']:.4g}, {100 * entry['rejected']:.1f} % withheld, "
             f"{rate}"

@@ -13,6 +13,7 @@ from striate.lettering import legal, shorten
 
 if TYPE_CHECKING:
     from striate.data_check.report import Report
+    from striate.display import Progress
 
 MOST_LINES = 5  # shown of a finding on the terminal
 MOST_CLASSES = 20
@@ -89,7 +90,7 @@ def _checked(
     max_pixels: int,
     workers: int,
     data_dir: Path | None,
-    told: Any,
+    told: "Progress | None",
 ) -> tuple["Report", Any]:
     from striate import datasets
     from striate.data_check import check, check_in_memory

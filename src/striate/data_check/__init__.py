@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -12,6 +12,7 @@ from striate.data_check.looking import Seen, look_at, look_at_chunk
 from striate.data_check.report import Report
 from striate.datasets.listing import Listing, Place
 from striate.datasets.sets import ImageSet
+from striate.display import Progress
 from striate.images import DecodedImage
 from striate.worker_processes import CHUNK, in_workers
 
@@ -25,7 +26,7 @@ def check(
     *,
     max_pixels: int = MAX_PIXELS,
     workers: int = 0,
-    told: Callable[[int, int], None] | None = None,
+    told: Progress | None = None,
 ) -> Report:
     """Look at every image of a listing.
 
@@ -78,7 +79,7 @@ def check(
 
 
 def check_in_memory(
-    image_set: ImageSet, told: Callable[[int, int], None] | None = None
+    image_set: ImageSet, told: Progress | None = None
 ) -> tuple[Report, dict[str, np.ndarray]]:
     """Look at every image of a set that lies in memory.
 

@@ -1,11 +1,11 @@
 """Images that occur more than once: the same bytes, or nearly the same picture."""
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from striate.data_check.looking import Seen
+from striate.datasets.listing import equal_bytes
 
 BITS = 7  # by which the signatures of nearly equal images may differ, of 64
 LIKENESS = 0.95  # correlation of their 16 × 16 grey values, at least
@@ -25,11 +25,7 @@ def same_bytes(seen: Sequence[Seen]) -> list[tuple[int, ...]]:
         >>> same_bytes([Seen(content="a"), Seen(content="b"), Seen(content="a")])
         [(0, 2)]
     """
-    groups: dict[str, list[int]] = defaultdict(list)
-    for index, one in enumerate(seen):
-        if one.content:
-            groups[one.content].append(index)
-    return [tuple(group) for group in groups.values() if len(group) > 1]
+    return equal_bytes(one.content for one in seen)
 
 
 def nearly_same(seen: Sequence[Seen]) -> list[tuple[int, ...]]:

@@ -2,7 +2,7 @@
 
 import errno
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -73,6 +73,10 @@ class Listing:
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     empty: tuple[str, ...] = ()
 
+    def part_of(self) -> dict[int, str]:
+        """Give the part of each image, by its index."""
+        return {index: part for part, held in self.parts.items() for index in held.tolist()}
+
     def keeping(self, kept: Tensor) -> "Listing":
         """Leave out images; the order of the others stays.
 
@@ -101,6 +105,26 @@ class Listing:
                 for name, values in self.columns.items()
             },
         )
+
+
+def equal_bytes(contents: Iterable[str | bytes]) -> list[tuple[int, ...]]:
+    """Group the images whose bytes are the same.
+
+    Args:
+        contents: A hash of each one's bytes; empty where it is not known.
+
+    Returns:
+        Indices of each group of two or more, ascending.
+
+    Example:
+        >>> equal_bytes(["a", "b", "a", "", ""])
+        [(0, 2)]
+    """
+    groups: dict[str | bytes, list[int]] = {}
+    for index, content in enumerate(contents):
+        if content:
+            groups.setdefault(content, []).append(index)
+    return [tuple(group) for group in groups.values() if len(group) > 1]
 
 
 def shown(name: str) -> str:

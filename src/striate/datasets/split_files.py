@@ -35,7 +35,7 @@ def write_split(listing: Listing, contents: Sequence[bytes] = ()) -> str:
         >>> write_split(both)
         'path,label,part,group,sha256\na.png,y,test,,\nb.png,x,train,,\n'
     """
-    part_of = {index: part for part, indices in listing.parts.items() for index in indices.tolist()}
+    part_of = listing.part_of()
     groups = listing.groups or ("",) * len(listing.places)
     text = io.StringIO()
     odd = any("\r" in place.name for place in listing.places) or "\r" in "".join(groups)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from striate.datasets.catalogue import PARTS
 from striate.datasets.dealing import blocks_of, folds_of, hold_out
-from striate.datasets.listing import Listing, counted, shown, some
+from striate.datasets.listing import Listing, counted, equal_bytes, shown, some
 from striate.errors import DataError, UsageError
 
 
@@ -153,12 +153,8 @@ def _leaks(listing: Listing) -> list[str]:
 
 def _copies(listing: Listing, contents: Sequence[bytes]) -> list[str]:
     """Tell of images of the same bytes in two of the set's own parts, or with two labels."""
-    part_of = {i: part for part, indices in listing.parts.items() for i in indices.tolist()}
-    alike: dict[bytes, list[int]] = {}
-    for index, content in enumerate(contents):
-        alike.setdefault(content, []).append(index)
-    copies = [group for group in alike.values() if len(group) > 1]
-    labels = listing.targets.tolist()
+    copies = equal_bytes(contents)
+    part_of, labels = listing.part_of(), listing.targets.tolist()
     return [
         f"{counted(len(found), 'image')} there more than once, with {what}, as "
         f"{' and '.join(shown(listing.places[i].name) for i in found[0][:2])}; see `striate data "
@@ -178,11 +174,11 @@ def _together(listing: Listing, contents: Sequence[bytes]) -> list[str]:
             name = above[name]
         return name
 
-    first: dict[bytes, str] = {}
-    for name, content in zip(names, contents, strict=False):
-        one, other = sorted((top(name), top(first.setdefault(content, name))))
-        if one != other:
-            above[other] = one
+    for first, *others in equal_bytes(contents):
+        for each in others:
+            one, other = sorted((top(names[first]), top(names[each])))
+            if one != other:
+                above[other] = one
     return [top(name) for name in names]
 
 
